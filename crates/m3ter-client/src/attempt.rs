@@ -1,0 +1,128 @@
+//! The one loop that makes attempts.
+//!
+//! A first attempt is made while half of its time is left, since most answers come at once; another one only if a whole
+//! attempt still fits, since it follows a sign that answers do not. No attempt outlasts the time kept to settle.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use http::{Method, Request, Response};
+use relay_core::backoff;
+use relay_core::judge::{Answer, Sent, Verdict, judge};
+use tokio::time::{sleep_until, timeout_at};
+
+use crate::session::{Session, Submitted, Undecided};
+use crate::token::{NoToken, Token};
+use crate::transport::NoAnswer;
+
+/// What comes after an attempt.
+enum Next {
+    End(Submitted),
+    /// Again, with a token other than this.
+    Renewed(u64),
+    /// Again, not before what m3ter asked for; should there be no time, this is how it stands.
+    Again {
+        told: Option<Duration>,
+        standing: Undecided,
+    },
+}
+
+impl Session<'_> {
+    /// Submits one batch, its body as [`relay_core::pack::Batch::encode`] makes it. Comes back before the time kept to settle.
+    pub async fn submit(&self, body: Bytes) -> Submitted {
+        let (mut attempt, mut refused) = (1_u32, None);
+        loop {
+            let next = self.attempt(&body, refused, attempt).await;
+            let (told, standing) = match next {
+                Next::End(submitted) => {
+                    if submitted == Submitted::Undecided(Undecided::GiveUp) {
+                        self.counts.borrow_mut().give_ups += 1;
+                    }
+                    return submitted;
+                }
+                Next::Renewed(generation) => {
+                    refused = Some(generation);
+                    continue;
+                }
+                Next::Again { told, standing } => (told, standing),
+            };
+            let at = self.clock.instant() + backoff::before_attempt(attempt, told, self.uniform());
+            if at + self.budget.attempt > self.budget.submit_until {
+                return Submitted::Undecided(standing);
+            }
+            #[expect(clippy::disallowed_methods, reason = "the attempt loop")]
+            sleep_until(at).await;
+            attempt += 1;
+        }
+    }
+
+    async fn attempt(&self, body: &Bytes, refused: Option<u64>, attempt: u32) -> Next {
+        let later = |standing| Next::End(Submitted::Undecided(standing));
+        let token = match timeout_at(self.budget.submit_until, self.token(refused)).await {
+            Ok(Ok(token)) => token,
+            Ok(Err(NoToken::Retry)) => return Next::Again { told: None, standing: Undecided::Later },
+            Ok(Err(NoToken::Undecided(undecided))) => return later(undecided),
+            Err(_) => return later(Undecided::Later),
+        };
+        let least = if attempt == 1 { self.least_attempt() } else { Duration::ZERO };
+        let Some(latest) = self.budget.submit_until.checked_sub(least) else { return later(Undecided::Later) };
+        let Some(slot) = self.client.rate.take(self.clock.instant(), latest) else { return later(Undecided::Later) };
+        #[expect(clippy::disallowed_methods, reason = "the attempt loop")]
+        sleep_until(slot).await;
+        let token_is_fresh = token.generation == self.fresh_generation.get();
+        match self.exchange(body, &token).await {
+            Ok(answer) => self.next(&answer, Sent { bytes: body.len(), token_is_fresh }, token.generation),
+            Err(NoAnswer::NoConnection | NoAnswer::Broken | NoAnswer::TooLong | NoAnswer::TimedOut) => {
+                self.counts.borrow_mut().unknown_answers += 1;
+                Next::Again { told: None, standing: Undecided::Unknown }
+            }
+        }
+    }
+
+    async fn exchange(&self, body: &Bytes, token: &Token) -> Result<Response<Bytes>, NoAnswer> {
+        let mut request =
+            Request::builder().method(Method::POST).uri(&self.client.submit_url).header(CONTENT_TYPE, "application/json");
+        if let Some(traceparent) = &self.traceparent {
+            request = request.header("traceparent", traceparent);
+        }
+        let mut request = request.body(body.clone()).map_err(|_| NoAnswer::NoConnection)?;
+        request.headers_mut().insert(AUTHORIZATION, token.header.clone());
+        let sent_at = self.clock.instant();
+        self.counts.borrow_mut().attempts += 1;
+        let until = self.budget.submit_until.min(sent_at + self.budget.attempt);
+        let answer = timeout_at(until, self.client.transport.send(request)).await.map_err(|_| NoAnswer::TimedOut)??;
+        let latency = self.clock.instant().duration_since(sent_at);
+        self.counts.borrow_mut().latencies_ms.push(u64::try_from(latency.as_millis()).unwrap_or(u64::MAX));
+        Ok(answer)
+    }
+
+    fn next(&self, answer: &Response<Bytes>, sent: Sent, generation: u64) -> Next {
+        let status = answer.status().as_u16();
+        let told = retry_after(answer.headers());
+        match judge(Answer { status, body: answer.body(), retry_after: told }, sent) {
+            Verdict::Accepted => {
+                self.client.note_acceptance(generation, self.clock.now_ms());
+                Next::End(Submitted::Accepted)
+            }
+            Verdict::Renew => Next::Renewed(generation),
+            Verdict::Refused(turndown) => Next::End(Submitted::Refused { turndown, generation }),
+            Verdict::GiveUp => Next::End(Submitted::Undecided(Undecided::GiveUp)),
+            Verdict::Unknown => {
+                self.counts.borrow_mut().unknown_answers += 1;
+                Next::End(Submitted::Undecided(Undecided::Unknown))
+            }
+            Verdict::Retry { after } if status == 429 => {
+                self.counts.borrow_mut().throttled += 1;
+                Next::Again { told: after, standing: Undecided::Later }
+            }
+            Verdict::Retry { after } => Next::Again { told: after, standing: Undecided::Unknown },
+        }
+    }
+}
+
+/// `Retry-After` in seconds. The form with a date is not taken: it would need m3ter's clock.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds: u64 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}

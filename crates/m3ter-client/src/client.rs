@@ -1,0 +1,82 @@
+//! What lives as long as the process: the way out, the token, the rate, the evidence.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use relay_core::limits::EVIDENCE_MS;
+use tokio::sync::Mutex as AsyncMutex;
+
+use crate::clock::{Budget, Clock};
+use crate::endpoint::Endpoint;
+use crate::rate::Rate;
+use crate::secrets::Secrets;
+use crate::session::Session;
+use crate::token::Tokens;
+use crate::transport::Transport;
+
+/// Where and how fast.
+#[derive(Clone, Debug)]
+pub struct ClientSettings {
+    /// m3ter's id of the organisation. A letter, digit, `-` or `_` each.
+    pub org_id: String,
+    /// Base URL of everything but ingest.
+    pub api: Endpoint,
+    /// Base URL of ingest.
+    pub ingest: Endpoint,
+    /// Requests a second that this process may send.
+    pub requests_per_second: f64,
+}
+
+/// A client of m3ter. One per process.
+pub struct Client {
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) secrets: Arc<dyn Secrets>,
+    pub(crate) token_url: String,
+    pub(crate) submit_url: String,
+    pub(crate) rate: Rate,
+    pub(crate) tokens: AsyncMutex<Tokens>,
+    evidence: Mutex<Option<Evidence>>,
+}
+
+/// m3ter accepted something.
+#[derive(Clone, Copy)]
+struct Evidence {
+    /// Under which token.
+    generation: u64,
+    at_ms: i64,
+}
+
+impl Client {
+    /// A client that has not spoken yet.
+    pub fn new(transport: Arc<dyn Transport>, secrets: Arc<dyn Secrets>, settings: &ClientSettings) -> Client {
+        Client {
+            transport,
+            secrets,
+            token_url: settings.api.at("/oauth/token"),
+            submit_url: settings.ingest.at(&format!("/organizations/{}/measurements", settings.org_id)),
+            rate: Rate::new(settings.requests_per_second),
+            tokens: AsyncMutex::new(Tokens::default()),
+            evidence: Mutex::new(None),
+        }
+    }
+
+    /// One invocation of the client. `traceparent` goes out with every request; `rng` makes the jitter.
+    pub fn session(&self, clock: Clock, budget: Budget, traceparent: Option<String>, rng: fastrand::Rng) -> Session<'_> {
+        Session::new(self, clock, budget, traceparent, rng)
+    }
+
+    /// Whether m3ter accepted something under this token within the last 15 minutes.
+    pub(crate) fn accepted_under(&self, generation: u64, now_ms: i64) -> bool {
+        let evidence = *self.evidence.lock().unwrap_or_else(PoisonError::into_inner);
+        evidence.is_some_and(|evidence| evidence.generation == generation && now_ms.saturating_sub(evidence.at_ms) <= EVIDENCE_MS)
+    }
+
+    pub(crate) fn note_acceptance(&self, generation: u64, at_ms: i64) {
+        *self.evidence.lock().unwrap_or_else(PoisonError::into_inner) = Some(Evidence { generation, at_ms });
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Client").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,57 @@
+//! The transport over the network: HTTP/1.1 with keep-alive, TLS by rustls with AWS-LC.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use http::{Request, Response};
+use relay_core::limits::ANSWER_BYTES_MAX;
+
+use crate::transport::{NoAnswer, Transport};
+
+/// Connections idle for longer are not used again: a frozen environment finds its sockets dead, and m3ter's gateway
+/// closes idle ones after a minute.
+const IDLE: Duration = Duration::from_secs(20);
+
+/// Time to connect. A host that does not answer by then will not.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// HTTP over the network.
+#[derive(Clone, Debug)]
+pub struct HttpTransport {
+    client: reqwest::Client,
+}
+
+impl HttpTransport {
+    /// A transport with no connection yet. Fails only where TLS cannot be set up.
+    pub fn new() -> Result<HttpTransport, reqwest::Error> {
+        let client = reqwest::Client::builder()
+            .user_agent(concat!("usage-relay/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .pool_idle_timeout(IDLE)
+            .connect_timeout(CONNECT)
+            .tcp_nodelay(true)
+            .build()?;
+        Ok(HttpTransport { client })
+    }
+}
+
+#[async_trait]
+impl Transport for HttpTransport {
+    async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, NoAnswer> {
+        let request = reqwest::Request::try_from(request).map_err(|_| NoAnswer::NoConnection)?;
+        let no_answer = |error: reqwest::Error| if error.is_connect() { NoAnswer::NoConnection } else { NoAnswer::Broken };
+        let mut answer = self.client.execute(request).await.map_err(no_answer)?;
+        let mut body = BytesMut::new();
+        while let Some(part) = answer.chunk().await.map_err(|_| NoAnswer::Broken)? {
+            if body.len() + part.len() > ANSWER_BYTES_MAX {
+                return Err(NoAnswer::TooLong);
+            }
+            body.extend_from_slice(&part);
+        }
+        let mut response = Response::new(body.freeze());
+        *response.status_mut() = answer.status();
+        *response.headers_mut() = std::mem::take(answer.headers_mut());
+        Ok(response)
+    }
+}

@@ -1,0 +1,27 @@
+//! Speaks to m3ter: gets a token, submits batches.
+//!
+//! One seam leads outside, [`Transport`]; credentials come through another, [`Secrets`]. One loop makes attempts
+//! ([`Session::submit`]); what an answer means is judged by `relay-core`. A [`Client`] lives as long as its process and keeps
+//! what is worth keeping: the token, the rate, and when m3ter last accepted something. A [`Session`] is one invocation with
+//! its deadline and its counts.
+//!
+//! Absent: batching, retries across invocations, and any idea of what a batch holds.
+
+mod attempt;
+mod client;
+mod clock;
+mod endpoint;
+mod http_transport;
+mod rate;
+mod secrets;
+mod session;
+mod token;
+mod transport;
+
+pub use client::{Client, ClientSettings};
+pub use clock::{Budget, Clock};
+pub use endpoint::{Endpoint, EndpointError};
+pub use http_transport::HttpTransport;
+pub use secrets::{Credentials, Secrets, SecretsError};
+pub use session::{Counts, Session, Submitted, Undecided};
+pub use transport::{NoAnswer, Transport};
