@@ -1,0 +1,206 @@
+//! The quarantine: what cannot go on, with its reason and everything needed to send it again.
+//!
+//! An entry is known by its `qid`, made from the queue, the message and the place in it. Writing an entry twice is harmless:
+//! readers collapse by `qid`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::store::{Store, StoreError, hour_folder};
+
+const FOLDER: &str = "quarantine/v1";
+
+/// The namespace of quarantine ids, itself the UUIDv5 of the URL namespace and the name `usage-relay/quarantine/v1`.
+const NAMESPACE: Uuid = Uuid::from_u128(0x9533_5eae_eeb8_5a84_991b_8fbe_94dc_bc3e);
+
+/// The id of what stands at `position` (from 0) of a message.
+pub fn quarantine_id(source: &str, message_id: &str, position: usize) -> Uuid {
+    Uuid::new_v5(&NAMESPACE, format!("{source}\n{message_id}\n{position}").as_bytes())
+}
+
+/// One attribute of the message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntryAttribute {
+    /// Its name.
+    pub name: String,
+    /// The queue's word for its type.
+    pub data_type: String,
+    /// Its value; base64 where it is binary.
+    pub value: String,
+}
+
+/// An entry to write. Times are milliseconds since the epoch.
+#[derive(Clone, Debug)]
+pub struct NewEntry<'a> {
+    /// The measurement's uid, where it has one.
+    pub uid: Option<&'a str>,
+    /// The stable name of the reason.
+    pub reason: &'a str,
+    /// What was expected.
+    pub detail: &'a str,
+    /// The stable name of the stage.
+    pub stage: &'a str,
+    /// Not before this time was it first sent to m3ter; `None` if it certainly never was.
+    pub first_sent_at_ms: Option<i64>,
+    /// The queue's id of the message.
+    pub message_id: &'a str,
+    /// The place in the message, from 0.
+    pub position: usize,
+    /// The queue.
+    pub source: &'a str,
+    /// The message's attributes.
+    pub attributes: Vec<EntryAttribute>,
+    /// When the producer sent the message.
+    pub sent_at_ms: Option<i64>,
+    /// When it was first delivered.
+    pub first_received_at_ms: Option<i64>,
+    /// How often it was delivered.
+    pub receives: u32,
+    /// The text: of a measurement, or of a whole body.
+    pub text: EntryText<'a>,
+}
+
+/// What is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryText<'a> {
+    /// A JSON object, kept as JSON.
+    Measurement(&'a str),
+    /// Anything else, kept as a string.
+    Body(&'a str),
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    qid: Uuid,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uid: Option<&'a str>,
+    reason: &'a str,
+    detail: &'a str,
+    stage: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_sent_at: Option<i64>,
+    message_id: &'a str,
+    position: usize,
+    source_arn: &'a str,
+    attributes: &'a [EntryAttribute],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sent_at: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_received_at: Option<i64>,
+    receives: u32,
+    quarantined_at: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    measurement: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<&'a str>,
+}
+
+/// An entry as it was read. Unknown fields, of a later version, are not kept.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Entry {
+    /// Its id.
+    pub qid: Uuid,
+    /// The measurement's uid, where it has one.
+    pub uid: Option<String>,
+    /// The stable name of the reason.
+    pub reason: String,
+    /// What was expected.
+    pub detail: String,
+    /// The stable name of the stage.
+    pub stage: String,
+    /// Not before this time was it first sent to m3ter: milliseconds since the epoch.
+    pub first_sent_at: Option<i64>,
+    /// The queue's id of the message.
+    pub message_id: String,
+    /// The place in the message, from 0.
+    pub position: usize,
+    /// The queue.
+    pub source_arn: String,
+    /// The message's attributes.
+    #[serde(default)]
+    pub attributes: Vec<EntryAttribute>,
+    /// When the producer sent the message: milliseconds since the epoch.
+    pub sent_at: Option<i64>,
+    /// When it was first delivered: milliseconds since the epoch.
+    pub first_received_at: Option<i64>,
+    /// How often it was delivered.
+    #[serde(default)]
+    pub receives: u32,
+    /// When it was written: milliseconds since the epoch.
+    pub quarantined_at: i64,
+    /// The measurement, as written; or
+    pub measurement: Option<Box<RawValue>>,
+    /// the body, as text.
+    pub body: Option<String>,
+}
+
+impl Store {
+    /// Writes `entries` as one object, before `until` or not at all. `invocation` names it, once.
+    pub async fn quarantine(
+        &self,
+        invocation: &str,
+        now_ms: i64,
+        entries: &[NewEntry<'_>],
+        until: Instant,
+    ) -> Result<(), StoreError> {
+        let name = format!("{FOLDER}/{}/{now_ms}-{invocation}.ndjson.zst", hour_folder(now_ms));
+        let mut lines = Vec::with_capacity(entries.len() * 512);
+        for entry in entries {
+            entry
+                .write(now_ms, &mut lines)
+                .map_err(|_| StoreError::Unreadable { name: name.clone(), expected: "lines of JSON" })?;
+        }
+        self.put_lines(&name, &lines, until).await
+    }
+
+    /// Every entry, once, in the order of their ids.
+    pub async fn quarantined(&self) -> Result<Vec<Entry>, StoreError> {
+        let mut entries = BTreeMap::new();
+        for name in self.list(FOLDER).await? {
+            let lines = self.read_lines(&name).await?;
+            for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+                let unreadable = |_| StoreError::Unreadable { name: name.to_string(), expected: "one quarantine entry a line" };
+                let entry: Entry = serde_json::from_slice(line).map_err(unreadable)?;
+                entries.entry(entry.qid).or_insert(entry);
+            }
+        }
+        Ok(entries.into_values().collect())
+    }
+}
+
+impl NewEntry<'_> {
+    fn write(&self, quarantined_at: i64, lines: &mut Vec<u8>) -> serde_json::Result<()> {
+        // Line breaks in JSON are white space only; inside strings they are always escaped.
+        let one_line = |text: &str| RawValue::from_string(text.replace(['\n', '\r'], " ")).ok();
+        let measurement = match self.text {
+            EntryText::Measurement(text) => one_line(text),
+            EntryText::Body(_) => None,
+        };
+        let (EntryText::Measurement(text) | EntryText::Body(text)) = self.text;
+        let line = Line {
+            qid: quarantine_id(self.source, self.message_id, self.position),
+            uid: self.uid,
+            reason: self.reason,
+            detail: self.detail,
+            stage: self.stage,
+            first_sent_at: self.first_sent_at_ms,
+            message_id: self.message_id,
+            position: self.position,
+            source_arn: self.source,
+            attributes: &self.attributes,
+            sent_at: self.sent_at_ms,
+            first_received_at: self.first_received_at_ms,
+            receives: self.receives,
+            quarantined_at,
+            body: measurement.is_none().then_some(text),
+            measurement,
+        };
+        serde_json::to_writer(&mut *lines, &line)?;
+        lines.push(b'\n');
+        Ok(())
+    }
+}
