@@ -1,0 +1,80 @@
+//! The counts of one invocation: numbers and message ids only, never what a message holds.
+
+use std::collections::BTreeMap;
+
+use m3ter_client::Counts;
+use relay_core::decode::Decoded;
+use relay_core::inbound::Inbound;
+use relay_core::reason::Reason;
+use relay_core::settle::{Accounts, Outcome, Settled};
+
+use crate::submit::Flown;
+
+/// What happened in one invocation.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Messages and measurements, each somewhere once.
+    pub accounts: Accounts,
+    /// Whether they balance. If not, everything was returned.
+    pub balanced: bool,
+    /// Quarantined, by reason.
+    pub reasons: BTreeMap<Reason, u64>,
+    /// Batches as packed.
+    pub batches: u64,
+    /// Measurements in them.
+    pub batched: u64,
+    /// Batches turned down without evidence that data is to blame.
+    pub unproven: u64,
+    /// What the client counted.
+    pub client: Counts,
+    /// Messages whose body lies in S3, returned.
+    pub pointers: u64,
+    /// Messages returned because they would inflate beyond what an invocation may hold.
+    pub over_budget: u64,
+    /// Whether everything that had to be written was.
+    pub store_ok: bool,
+    /// Age of the oldest message since it was sent, in milliseconds.
+    pub lag_ms: Option<i64>,
+    /// The same of the oldest that is returned.
+    pub oldest_returned_ms: Option<i64>,
+}
+
+impl Report {
+    #[expect(clippy::too_many_arguments, reason = "the end of the walk needs what the walk has")]
+    pub(crate) fn new(
+        messages: &[Inbound<'_>],
+        decoded: &[Decoded],
+        outcomes: &[Outcome],
+        settled: &Settled,
+        accounts: Accounts,
+        flown: Flown,
+        client: Counts,
+        store_ok: bool,
+        now_ms: i64,
+    ) -> Report {
+        let mut reasons = BTreeMap::new();
+        for kept in &settled.quarantine {
+            *reasons.entry(kept.refusal.reason).or_insert(0) += 1;
+        }
+        let count = |kind: Decoded| decoded.iter().filter(|decoded| **decoded == kind).count() as u64;
+        let age = |message: &Inbound<'_>| message.sent_at_ms.map(|sent_at_ms| now_ms.saturating_sub(sent_at_ms).max(0));
+        let returned = |(message, outcome): (&Inbound<'_>, &Outcome)| match outcome {
+            Outcome::Return { .. } => age(message),
+            Outcome::Done => None,
+        };
+        Report {
+            balanced: accounts.balance(),
+            accounts,
+            reasons,
+            batches: flown.batches,
+            batched: flown.measurements,
+            unproven: flown.unproven,
+            client,
+            pointers: count(Decoded::Pointer),
+            over_budget: count(Decoded::OverBudget),
+            store_ok,
+            lag_ms: messages.iter().filter_map(age).max(),
+            oldest_returned_ms: messages.iter().zip(outcomes).filter_map(returned).max(),
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Submits batches and finds out which measurements m3ter will not take.
+//!
+//! m3ter turns down a request as a whole and does not say for which measurement. So a batch that was turned down becomes a
+//! suspect, and suspects are halved until one measurement is left. Blame needs evidence: only if m3ter accepted something
+//! under the same token is a lone suspect the culprit; else the fault may be ours, and everything goes back to the queue.
+//! Without evidence one search goes down to a single measurement, since an acceptance may turn up on the way; it costs at
+//! most [`SEARCH_REQUESTS_MAX`] requests.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use m3ter_client::{Session, Submitted, Undecided};
+use relay_core::collapse::Standing;
+use relay_core::guard::Guarded;
+use relay_core::judge::Turndown;
+use relay_core::limits::BATCH_MEASUREMENTS_MAX;
+use relay_core::pack::{Batch, pack};
+use relay_core::reason::{Reason, Refusal};
+use relay_core::settle::Fate;
+
+/// Two requests for each halving of a full batch.
+const SEARCH_REQUESTS_MAX: u32 = 2 * BATCH_MEASUREMENTS_MAX.ilog2() + 2;
+
+/// What is to be submitted.
+#[derive(Clone, Copy)]
+pub(crate) struct Submission<'s, 'a> {
+    /// The measurements; `None` where guard let none through.
+    pub(crate) measurements: &'s [Option<Guarded<'a>>],
+    /// How each stands to the others.
+    pub(crate) standings: &'s [Option<Standing>],
+    /// Batches at the same time.
+    pub(crate) in_flight: usize,
+}
+
+/// What was flown, for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Flown {
+    /// Batches as packed, halves not counted.
+    pub(crate) batches: u64,
+    /// Measurements in them.
+    pub(crate) measurements: u64,
+    /// Batches whose fault may be ours for want of evidence.
+    pub(crate) unproven: u64,
+}
+
+/// A batch that was turned down.
+struct Suspect {
+    batch: Batch,
+    turndown: Turndown,
+    generation: u64,
+}
+
+/// Submits everything and writes the fate of each measurement. Comes back before the time kept to settle.
+pub(crate) async fn submit(session: &Session<'_>, submission: Submission<'_, '_>, fates: &mut [Fate]) -> Flown {
+    let mut flown = Flown::default();
+    let mut pending: Vec<usize> = Vec::new();
+    let mut rivals: Vec<(usize, usize)> = Vec::new();
+    for (index, standing) in submission.standings.iter().enumerate() {
+        match standing {
+            Some(Standing::First) => pending.push(index),
+            Some(Standing::Rival(first)) => rivals.push((index, *first)),
+            Some(Standing::CopyOf(first)) => set(fates, index, Fate::CopyOf(*first)),
+            None => {}
+        }
+    }
+    while !pending.is_empty() {
+        Flight::new(session, submission, fates, &pending, &mut flown).fly().await;
+        (pending, rivals) = next_rivals(rivals, fates);
+    }
+    flown
+}
+
+/// Rivals of one that was accepted are conflicts; of several behind one that was refused, the first is tried next.
+fn next_rivals(rivals: Vec<(usize, usize)>, fates: &mut [Fate]) -> (Vec<usize>, Vec<(usize, usize)>) {
+    let mut promoted: BTreeMap<usize, usize> = BTreeMap::new();
+    let mut waiting = Vec::new();
+    for (rival, first) in rivals {
+        if let Some(next) = promoted.get(&first) {
+            waiting.push((rival, *next));
+            continue;
+        }
+        match fates.get(first) {
+            Some(Fate::Accepted) => set(fates, rival, Fate::Refused(conflict())),
+            Some(Fate::Refused(_)) => {
+                promoted.insert(first, rival);
+            }
+            Some(Fate::CopyOf(_) | Fate::NotDue(_) | Fate::Undecided) | None => {}
+        }
+    }
+    (promoted.into_values().collect(), waiting)
+}
+
+fn conflict() -> Refusal {
+    let detail = "expected one content for a uid; m3ter accepted another one under this uid".into();
+    Refusal { reason: Reason::UidConflict, stage: relay_core::reason::Stage::Guard, detail }
+}
+
+fn set(fates: &mut [Fate], index: usize, fate: Fate) {
+    if let Some(slot) = fates.get_mut(index) {
+        *slot = fate;
+    }
+}
+
+struct Flight<'f, 's, 'a> {
+    session: &'f Session<'s>,
+    submission: Submission<'f, 'a>,
+    fates: &'f mut [Fate],
+    flown: &'f mut Flown,
+    queue: VecDeque<Batch>,
+    suspects: Vec<Suspect>,
+    search_requests_left: u32,
+}
+
+impl<'f, 's, 'a> Flight<'f, 's, 'a> {
+    fn new(
+        session: &'f Session<'s>,
+        submission: Submission<'f, 'a>,
+        fates: &'f mut [Fate],
+        pending: &[usize],
+        flown: &'f mut Flown,
+    ) -> Self {
+        let packed = pack(pending.iter().map(|index| (*index, text(submission, *index).len())));
+        // Guard lets nothing through that does not fit a batch alone; should it, that stays undecided.
+        flown.batches += packed.batches.len() as u64;
+        flown.measurements += packed.batches.iter().map(|batch| batch.members.len() as u64).sum::<u64>();
+        let queue = packed.batches.into();
+        Flight { session, submission, fates, flown, queue, suspects: Vec::new(), search_requests_left: SEARCH_REQUESTS_MAX }
+    }
+
+    async fn fly(mut self) {
+        let (session, submission) = (self.session, self.submission);
+        let mut flying = FuturesUnordered::new();
+        loop {
+            while flying.len() < submission.in_flight.max(1)
+                && let Some(batch) = self.queue.pop_front()
+            {
+                let body = Bytes::from(batch.encode(|index| text(submission, index)));
+                flying.push(async move { (session.submit(body).await, batch) });
+            }
+            match flying.next().await {
+                Some((submitted, batch)) => self.record(submitted, batch),
+                None if self.release_suspects() => {}
+                None => break,
+            }
+        }
+        self.flown.unproven += self.suspects.len() as u64;
+    }
+
+    fn record(&mut self, submitted: Submitted, batch: Batch) {
+        match submitted {
+            Submitted::Accepted => {
+                for index in batch.members {
+                    set(self.fates, index, Fate::Accepted);
+                }
+            }
+            Submitted::Refused { turndown, generation } => self.suspects.push(Suspect { batch, turndown, generation }),
+            Submitted::Undecided(Undecided::GiveUp | Undecided::Unknown | Undecided::Later) => {}
+        }
+    }
+
+    /// Puts halves of suspects back into the queue, and settles lone ones that are proven. False when nothing more can be done.
+    fn release_suspects(&mut self) -> bool {
+        let suspects = std::mem::take(&mut self.suspects);
+        let (proven, unproven) = suspects.into_iter().partition(|suspect| self.session.accepted_under(suspect.generation));
+        self.suspects = unproven;
+        let proven: Vec<Suspect> = proven;
+        for suspect in proven {
+            let lone = suspect.batch.members.first().copied();
+            match suspect.batch.halve() {
+                Some((first, second)) => self.queue.extend([first, second]),
+                None => {
+                    let detail =
+                        format!("expected m3ter to accept it; HTTP {}: {}", suspect.turndown.status, suspect.turndown.words);
+                    let fate = Fate::Refused(Refusal::submit(Reason::RefusedByApi, detail));
+                    lone.into_iter().for_each(|index| set(self.fates, index, fate.clone()));
+                }
+            }
+        }
+        if self.queue.is_empty() && self.search_requests_left >= 2 {
+            self.search();
+        }
+        !self.queue.is_empty() && self.session.has_time()
+    }
+
+    /// Halves the smallest suspect that can be halved and is not more likely turned down for credentials.
+    fn search(&mut self) {
+        let searchable = |suspect: &Suspect| suspect.batch.members.len() > 1 && !suspect.turndown.credentials_likelier;
+        let smallest = (0..self.suspects.len())
+            .filter(|place| self.suspects.get(*place).is_some_and(searchable))
+            .min_by_key(|place| self.suspects.get(*place).map(|suspect| suspect.batch.members.len()));
+        let Some(place) = smallest else { return };
+        if let Some((first, second)) = self.suspects.remove(place).batch.halve() {
+            self.queue.extend([first, second]);
+            self.search_requests_left -= 2;
+        }
+    }
+}
+
+fn text<'a>(submission: Submission<'_, 'a>, index: usize) -> &'a str {
+    submission.measurements.get(index).copied().flatten().map_or("", |guarded| guarded.text)
+}

@@ -1,0 +1,149 @@
+//! The walk through the data, once per invocation: decode, guard, pack, submit, settle.
+
+use bumpalo::Bump;
+use m3ter_client::{Budget, Client, Clock, Session};
+use relay_core::collapse::{Standing, collapse};
+use relay_core::decode::{Decoded, Found};
+use relay_core::guard::{FirstSent, Guarded, Judged, MissingUid, Rules, guard};
+use relay_core::inbound::Inbound;
+use relay_core::settle::{Delivery, Fate, Outcome, settle};
+use relay_store::Store;
+
+use crate::decoding::decode_all;
+use crate::keep::keep;
+use crate::report::Report;
+use crate::submit::{Submission, submit};
+
+/// What the walk is set to.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// What to do with a measurement that has no uid.
+    pub missing_uid: MissingUid,
+    /// Age since it was sent, in milliseconds, at which what is undecided in a message is quarantined.
+    pub exhaust_after_ms: i64,
+    /// Batches submitted at the same time, at least 1.
+    pub batches_in_flight: usize,
+}
+
+/// The relay. One per process.
+#[derive(Debug)]
+pub struct Relay {
+    /// The way to m3ter.
+    pub client: Client,
+    /// Where the quarantine is.
+    pub store: Store,
+    /// Settings.
+    pub settings: Settings,
+}
+
+/// What one invocation brings.
+#[derive(Debug)]
+pub struct Invocation<'a> {
+    /// Names the objects it writes; different for each invocation.
+    pub id: &'a str,
+    /// The messages.
+    pub messages: &'a [Inbound<'a>],
+    /// Its clock.
+    pub clock: Clock,
+    /// Its time.
+    pub budget: Budget,
+    /// W3C trace context for the requests to m3ter.
+    pub traceparent: Option<String>,
+    /// Makes the jitter.
+    pub rng: fastrand::Rng,
+}
+
+/// What became of an invocation.
+#[derive(Debug)]
+pub struct Walked {
+    /// One for each message.
+    pub outcomes: Vec<Outcome>,
+    /// Counts.
+    pub report: Report,
+}
+
+impl Relay {
+    /// Walks. Never fails: data and the world outside decide outcomes, message by message. Text made on the way lives in `arena`.
+    pub async fn walk<'a>(&self, invocation: Invocation<'a>, arena: &'a Bump) -> Walked {
+        let Invocation { id, messages, clock, budget, traceparent, rng } = invocation;
+        let now_ms = clock.now_ms();
+
+        let (decoded, found) = decode_all(messages, arena);
+        let (measurements, mut fates) = self.guard_all(messages, &found, now_ms, arena);
+        let standings = collapse(&measurements, arena);
+        let submission =
+            Submission { measurements: &measurements, standings: &standings, in_flight: self.settings.batches_in_flight };
+
+        let session = self.client.session(clock, budget, traceparent, rng);
+        let flown = match self.store_is_ready(&session, budget).await {
+            true => submit(&session, submission, &mut fates).await,
+            false => submission.hold(&mut fates),
+        };
+
+        let deliveries = self.deliveries(messages, &decoded, clock.now_ms());
+        let settled = settle(&deliveries, &found, &fates);
+        let written = keep(&self.store, id, clock.now_ms(), budget, messages, &found, &measurements, &settled).await;
+        let kept = written.is_ok();
+        let settled = if kept { settled } else { settled.unwritten() };
+
+        let accounts = settled.accounts(&found, &deliveries, &fates);
+        let balanced = accounts.balance();
+        let outcomes = match balanced {
+            true => settled.outcomes.clone(),
+            // It cannot be told which message is not accounted for, so none may leave the queue.
+            false => vec![Outcome::Return { after: None }; messages.len()],
+        };
+        let report =
+            Report::new(messages, &decoded, &outcomes, &settled, accounts, flown, session.counts(), kept, clock.now_ms());
+        Walked { outcomes, report }
+    }
+
+    fn guard_all<'a>(
+        &self,
+        messages: &[Inbound<'a>],
+        found: &[Found<'a>],
+        now_ms: i64,
+        arena: &'a Bump,
+    ) -> (Vec<Option<Guarded<'a>>>, Vec<Fate>) {
+        let rules = Rules { missing_uid: self.settings.missing_uid, now_ms };
+        let judge = |found: &Found<'a>| {
+            if let Some(refusal) = &found.refusal {
+                return (None, Fate::Refused(refusal.clone()));
+            }
+            let first_sent = messages.get(found.message).map_or(FirstSent::Unknown, FirstSent::of);
+            match guard(found, first_sent, rules, arena) {
+                Judged::Good(guarded) => (Some(guarded), Fate::Undecided),
+                Judged::NotDue(wait_ms) => (None, Fate::NotDue(wait_ms)),
+                Judged::Refused(refusal) => (None, Fate::Refused(refusal)),
+            }
+        };
+        found.iter().map(judge).unzip()
+    }
+
+    /// After a failed put nothing is submitted before a put has worked again: what cannot be settled comes back, and a
+    /// store outage would become a storm of re-sends.
+    async fn store_is_ready(&self, _session: &Session<'_>, budget: Budget) -> bool {
+        !self.store.is_suspect() || self.store.probe(budget.submit_until).await.is_ok()
+    }
+
+    fn deliveries(&self, messages: &[Inbound<'_>], decoded: &[Decoded], now_ms: i64) -> Vec<Delivery> {
+        let exhausted = |message: &Inbound<'_>| {
+            message.sent_at_ms.is_some_and(|sent_at_ms| now_ms.saturating_sub(sent_at_ms) > self.settings.exhaust_after_ms)
+        };
+        let delivery =
+            |(message, decoded): (&Inbound<'_>, &Decoded)| Delivery { decoded: *decoded, exhausted: exhausted(message) };
+        messages.iter().zip(decoded).map(delivery).collect()
+    }
+}
+
+impl Submission<'_, '_> {
+    /// Fates when nothing may be submitted: what would have been sent stays undecided, copies included.
+    fn hold(self, fates: &mut [Fate]) -> crate::submit::Flown {
+        for (fate, standing) in fates.iter_mut().zip(self.standings) {
+            if let Some(Standing::First | Standing::CopyOf(_) | Standing::Rival(_)) = standing {
+                *fate = Fate::Undecided;
+            }
+        }
+        crate::submit::Flown::default()
+    }
+}
