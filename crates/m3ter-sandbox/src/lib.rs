@@ -1,0 +1,55 @@
+//! A local m3ter to develop and test against: both of its base URLs on one port.
+//!
+//! The rule: this crate is a second, independent reading of m3ter's published rules. It imports nothing of this
+//! project, so that a misreading in the relay is not repeated here. What m3ter does not publish is the *sandbox's own
+//! choice*; the README lists each with its switch, and nobody may take one for a promise of m3ter.
+//!
+//! Not a mock: nothing is expected or verified here. Measurements are accepted, checked and counted, and
+//! [`Sandbox::ledger`] says exactly what was counted. Two things make it a test tool: its clock can be moved
+//! ([`Sandbox::advance`]) and its faults are scripted ([`Sandbox::add_fault`]).
+//!
+//! The page to read first is [`sandbox`](Sandbox); then follow one request: `front` (faults) → `ingest` (checks before
+//! acceptance) → `enrich` (checks after it) → `book` (what is counted) → `ledger` (what one may read).
+//!
+//! Absent: file uploads, data exports, more than one organisation, configuration events, TLS, HTTP/2.
+
+mod answer;
+mod auth;
+mod book;
+mod catalogue;
+mod changes;
+mod clock;
+mod config_routes;
+mod control;
+mod decimal;
+mod enrich;
+mod entries;
+mod event_routes;
+mod events;
+mod faults;
+mod front;
+mod ingest;
+mod journal;
+mod ledger;
+mod meters;
+mod options;
+mod paging;
+mod query;
+mod query_rows;
+mod rules;
+mod sandbox;
+mod schema;
+mod script;
+mod search;
+mod serve;
+mod throttle;
+
+pub use catalogue::{Catalogue, CatalogueError};
+pub use decimal::Number;
+pub use faults::{Containing, Fault, FaultReport, FaultRule, Route, RuleReport};
+pub use front::Abort;
+pub use journal::{JournalError, JournalReport};
+pub use ledger::{Ledger, LedgerQuery, MeasurementLine, MeterLine, Outcome, RequestLine, State, Totals};
+pub use meters::{AccountRequest, Category, DataField, DerivedField, MeterRequest};
+pub use options::{Choices, Credentials, EventsPer, FutureTs, Limits, Options, RejectedUid};
+pub use sandbox::{OpenError, Sandbox};
