@@ -1,0 +1,77 @@
+"""The sandbox: `usage-relay sandbox`, in m3ter's place.
+
+It says where it listens with one JSON line on standard output, once it is ready.
+"""
+
+import json
+import secrets
+import subprocess
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from infra.local.processes import environment, running
+from infra.local.settings import COMMAND_BINARY, START_DEADLINE_S, require
+from infra.local.wait import until
+
+CALL_TIMEOUT_S = 30
+"""Longest wait for one answer. A ledger of 10,000 measurements takes well under a second."""
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """A running sandbox, and the credentials it accepts."""
+
+    url: str
+    access_key_id: str
+    api_secret: str = field(repr=False)
+
+    def environment(self) -> dict[str, str]:
+        """What a command needs to be let in. Never arguments: those are for everyone on the machine to read."""
+        return {"M3TER_ACCESS_KEY_ID": self.access_key_id, "M3TER_API_SECRET": self.api_secret}
+
+    def secret(self) -> str:
+        """The content of the stack's secret."""
+        return json.dumps({"access_key_id": self.access_key_id, "api_secret": self.api_secret})
+
+    def ledger(self, measurements: bool = True) -> dict[str, Any]:
+        """What the sandbox counted: totals, meters, requests, and each measurement if `measurements`."""
+        return self._call("GET", f"/_sandbox/ledger?measurements={str(measurements).lower()}")
+
+    def add_fault(self, rule: Mapping[str, Any]) -> None:
+        """Adds a rule to the script of faults."""
+        self._call("POST", "/_sandbox/faults", rule)
+
+    def clear_faults(self) -> None:
+        """Ends all scripted trouble."""
+        self._call("DELETE", "/_sandbox/faults")
+
+    def _call(self, method: str, path: str, content: Mapping[str, Any] | None = None) -> Any:
+        body = None if content is None else json.dumps(content).encode()
+        request = urllib.request.Request(f"{self.url}{path}", body, {"Content-Type": "application/json"}, method=method)
+        # No proxy of the user's: this is loopback.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=CALL_TIMEOUT_S) as answer:
+            return json.loads(answer.read() or b"null")
+
+
+@contextmanager
+def sandbox(logs: Path, more: tuple[str, ...] = ()) -> Iterator[Sandbox]:
+    """A sandbox for the length of the block, with credentials of its own; `more` are further arguments."""
+    key_id, secret = f"key-{secrets.token_hex(8)}", f"secret-{secrets.token_hex(16)}"
+    argv = [require(COMMAND_BINARY), "sandbox", "--listen", "127.0.0.1:0", "--json", *more]
+    ready, errors = logs / "sandbox.json", logs / "sandbox.log"
+    env = environment(M3TER_ACCESS_KEY_ID=key_id, M3TER_API_SECRET=secret)
+    with running(argv, env, ready, errors) as process:
+        url = until(lambda: _url(process, ready), f"the sandbox says where it listens, in {ready}", START_DEADLINE_S)
+        yield Sandbox(url=url, access_key_id=key_id, api_secret=secret)
+
+
+def _url(process: subprocess.Popen[bytes], ready: Path) -> str | None:
+    if process.poll() is not None:
+        raise RuntimeError(f"the sandbox ended with {process.returncode}: see {ready.with_suffix('.log')}")
+    line, newline, _ = ready.read_text().partition("\n")
+    return str(json.loads(line)["url"]).rstrip("/") if newline else None

@@ -1,0 +1,139 @@
+"""Deploys `template.yaml` through CloudFormation, and takes it away again.
+
+The template's text goes to CloudFormation unchanged, but for the one line that says where the function's zip is.
+
+Deleting the stack leaves what the template retains, as it must on AWS: both queues and the store bucket. Locally those
+are deleted too, by their names in this stack only.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from infra.local.emulator import ACCESS_KEY_ID, SECRET_ACCESS_KEY, Emulator
+from infra.local.settings import CODE_URI, DEPLOY_DEADLINE_S, REGION, STACK_NAME, TEMPLATE
+from infra.local.wait import until
+
+
+def client(emulator: Emulator, service: str) -> Any:
+    """A client of AWS's own Python SDK for `service`, aimed at the emulator. Each call may take 30 s, and is tried once."""
+    return boto3.client(
+        service,
+        endpoint_url=emulator.url,
+        region_name=REGION,
+        aws_access_key_id=ACCESS_KEY_ID,
+        aws_secret_access_key=SECRET_ACCESS_KEY,
+        config=Config(
+            connect_timeout=5,
+            read_timeout=30,
+            retries={"total_max_attempts": 1},
+            s3={"addressing_style": "path"},
+            proxies={},
+        ),
+    )
+
+
+@contextmanager
+def deployed(emulator: Emulator, code: bytes, parameters: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """The stack's outputs, for the length of the block.
+
+    Then the stack and all it retains are deleted, unless the emulator was started here: it is about to end, and forgets.
+    The stack's name is new each time, so that two of these can share an emulator.
+    """
+    name = f"{STACK_NAME}-{secrets.token_hex(3)}"
+    bucket = f"{name}-code"
+    key = f"{hashlib.sha256(code).hexdigest()}.zip"
+    s3 = client(emulator, "s3")
+    s3.create_bucket(Bucket=bucket)
+    outputs: dict[str, str] = {}
+    try:
+        s3.put_object(Bucket=bucket, Key=key, Body=code)
+        client(emulator, "cloudformation").create_stack(
+            StackName=name,
+            TemplateBody=_template(f"s3://{bucket}/{key}"),
+            Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
+            Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+        )
+        outputs = _created(emulator, name)
+        _number_the_concurrency(emulator, outputs["FunctionName"])
+        yield outputs
+    finally:
+        if not emulator.ours:
+            _delete(emulator, name, outputs)
+            _delete_bucket(s3, bucket)
+
+
+def _template(code_uri: str) -> str:
+    text = TEMPLATE.read_text()
+    if text.count(CODE_URI) != 1:
+        raise ValueError(f"{TEMPLATE} must name {CODE_URI} once, as the function's CodeUri")
+    return text.replace(CODE_URI, code_uri)
+
+
+def _created(emulator: Emulator, name: str) -> dict[str, str]:
+    cloudformation = client(emulator, "cloudformation")
+
+    def settled() -> Any:
+        stack = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
+        return None if stack["StackStatus"].endswith("_IN_PROGRESS") else stack
+
+    stack = until(settled, f"the stack {name} is created", DEPLOY_DEADLINE_S)
+    if stack["StackStatus"] != "CREATE_COMPLETE":
+        events = cloudformation.describe_stack_events(StackName=name)["StackEvents"]
+        reasons = [f"  {e['LogicalResourceId']}: {e['ResourceStatusReason']}" for e in events if e.get("ResourceStatusReason")]
+        raise RuntimeError("\n".join([f"the stack ended as {stack['StackStatus']}:", *reversed(reasons)]))
+    return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+
+
+def _number_the_concurrency(emulator: Emulator, function: str) -> None:
+    """Sets the mapping's MaximumConcurrency to the number it has.
+
+    CloudFormation turns a parameter's text into the number a property needs. MiniStack 1.5.33 does not: the mapping gets
+    "4" and its poller fails on every look at the queue.
+    """
+    lambdas = client(emulator, "lambda")
+    for mapping in lambdas.list_event_source_mappings(FunctionName=function)["EventSourceMappings"]:
+        most = int(mapping["ScalingConfig"]["MaximumConcurrency"])
+        lambdas.update_event_source_mapping(UUID=mapping["UUID"], ScalingConfig={"MaximumConcurrency": most})
+
+
+def _delete(emulator: Emulator, name: str, outputs: Mapping[str, str]) -> None:
+    cloudformation = client(emulator, "cloudformation")
+    cloudformation.delete_stack(StackName=name)
+
+    def gone() -> bool:
+        try:
+            stack = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
+        except ClientError as error:
+            if "does not exist" in str(error):
+                return True
+            raise
+        if stack["StackStatus"] == "DELETE_FAILED":
+            raise RuntimeError(f"the stack could not be deleted: {stack.get('StackStatusReason', 'no reason given')}")
+        return bool(stack["StackStatus"] == "DELETE_COMPLETE")
+
+    until(gone, f"the stack {name} is deleted", DEPLOY_DEADLINE_S)
+    for queue in ("QueueUrl", "DeadLetterQueueUrl"):
+        if queue in outputs:
+            client(emulator, "sqs").delete_queue(QueueUrl=outputs[queue])
+    if "StoreUrl" in outputs:
+        _delete_bucket(client(emulator, "s3"), store_place(outputs)[0])
+
+
+def store_place(outputs: Mapping[str, str]) -> tuple[str, str]:
+    """Bucket and prefix of the store: what `s3://bucket/prefix` names."""
+    bucket, _, prefix = outputs["StoreUrl"].removeprefix("s3://").partition("/")
+    return bucket, prefix
+
+
+def _delete_bucket(s3: Any, bucket: str) -> None:
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+        for found in page.get("Contents", []):
+            s3.delete_object(Bucket=bucket, Key=found["Key"])
+    s3.delete_bucket(Bucket=bucket)
