@@ -16,7 +16,6 @@ pub struct Clock {
 
 impl Clock {
     /// A clock that reads `wall_ms`, milliseconds since the epoch, now.
-    #[expect(clippy::disallowed_methods, reason = "the one clock")]
     pub fn starting_at(wall_ms: i64) -> Clock {
         Clock { wall_ms, read_at: Instant::now() }
     }

@@ -36,7 +36,6 @@ impl Rate {
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "tests read the paused clock")]
 mod tests {
     use super::*;
 
