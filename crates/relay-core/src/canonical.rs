@@ -1,0 +1,142 @@
+//! Identity by content: the canonical form of a measurement, and the uid made from it.
+//!
+//! Canonical form, version 1: the measurement without its `uid` and without top-level members that are `null`, which are
+//! never sent; keys sorted by their UTF-8 bytes; no white space; strings with the fewest escapes; numbers, times and
+//! literals as written. It is frozen: producers in other languages make the same, and golden vectors hold it.
+//!
+//! Numbers are not normalised, since `1.0` and `1` need not mean the same to every reader, and a rule for them would have
+//! to be matched to the last digit in every language.
+
+use bumpalo::Bump;
+use uuid::Uuid;
+
+use crate::json::{self, Kind, Member, NotJson};
+use crate::limits::JSON_DEPTH_MAX;
+
+/// The namespace of uids made from content, itself the UUIDv5 of the URL namespace and the name `usage-relay/content/v1`.
+pub const CONTENT_NAMESPACE: Uuid = Uuid::from_u128(0x516e_2a5e_8a4e_5321_9d80_fac9_e068_1c5f);
+
+/// The canonical form of the measurement `text`, or `None` if it is no JSON object, nests deeper than
+/// [`JSON_DEPTH_MAX`] or holds text that is not Unicode.
+pub fn canonical(text: &str, arena: &Bump) -> Option<String> {
+    let mut out = String::with_capacity(text.len());
+    let mut members = Vec::new();
+    json::members(text, arena, &mut members).ok()?;
+    members.retain(|(key, text)| *key != "uid" && json::kind(text) != Kind::Null);
+    object(&mut members, arena, &mut out, 1).ok()?;
+    Some(out)
+}
+
+/// The uid that the setting `MissingUid=content` gives: equal measurements get equal uids, whoever makes them.
+pub fn content_uid(canonical: &str) -> Uuid {
+    Uuid::new_v5(&CONTENT_NAMESPACE, canonical.as_bytes())
+}
+
+fn object<'a>(members: &mut [Member<'a>], arena: &'a Bump, out: &mut String, depth: usize) -> Result<(), NotJson> {
+    members.sort_by_key(|(key, _)| *key);
+    out.push('{');
+    for (index, (key, text)) in members.iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        string(key, out);
+        out.push(':');
+        value(text, arena, out, depth)?;
+    }
+    out.push('}');
+    Ok(())
+}
+
+fn value<'a>(text: &'a str, arena: &'a Bump, out: &mut String, depth: usize) -> Result<(), NotJson> {
+    match json::kind(text) {
+        Kind::Object | Kind::Array if depth >= JSON_DEPTH_MAX => return Err(NotJson),
+        Kind::Object => {
+            let mut members = Vec::new();
+            json::members(text, arena, &mut members)?;
+            object(&mut members, arena, out, depth + 1)?;
+        }
+        Kind::Array => {
+            out.push('[');
+            for (index, element) in json::elements(text)?.into_iter().enumerate() {
+                if index > 0 {
+                    out.push(',');
+                }
+                value(element, arena, out, depth + 1)?;
+            }
+            out.push(']');
+        }
+        Kind::Text => string(json::string(text, arena)?, out),
+        Kind::Number | Kind::Null | Kind::Other => out.push_str(text),
+    }
+    Ok(())
+}
+
+/// Writes `text` as a JSON string with the fewest escapes: `"`, `\` and controls below U+0020, short forms where JSON has them.
+pub(crate) fn string(text: &str, out: &mut String) {
+    out.push('"');
+    for character in text.chars() {
+        match character {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\u{8}' => out.push_str("\\b"),
+            '\t' => out.push_str("\\t"),
+            '\n' => out.push_str("\\n"),
+            '\u{c}' => out.push_str("\\f"),
+            '\r' => out.push_str("\\r"),
+            control if control < ' ' => out.push_str(&format!("\\u{:04x}", u32::from(control))),
+            other => out.push(other),
+        }
+    }
+    out.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: &str, uid: &str) {
+        let canonical = canonical(text, &Bump::new()).unwrap();
+        assert_eq!(canonical, expected);
+        assert_eq!(content_uid(&canonical).to_string(), uid);
+    }
+
+    #[test]
+    fn the_namespace_is_the_one_its_name_makes() {
+        assert_eq!(Uuid::new_v5(&Uuid::NAMESPACE_URL, b"usage-relay/content/v1"), CONTENT_NAMESPACE);
+    }
+
+    #[test]
+    fn golden_vector_keys_sorted_numbers_as_written_uid_left_out() {
+        check(
+            r#"{ "uid":"ignored", "ts":"2026-01-02T03:04:05Z","meter":"api", "account":"acme","measure":{"calls":1.50} }"#,
+            r#"{"account":"acme","measure":{"calls":1.50},"meter":"api","ts":"2026-01-02T03:04:05Z"}"#,
+            "df8ade9d-7e15-58a9-937e-b9ded5fee8a3",
+        );
+    }
+
+    #[test]
+    fn golden_vector_fewest_escapes_nested_values_literals_as_written() {
+        check(
+            r#"{"zz":[ {"b":[true,1E5],"a":null} ],"ts":"t","meter":"\u0001\/","account":"\u00e9\n\ud83d\ude00"}"#,
+            r#"{"account":"é\n😀","meter":"\u0001/","ts":"t","zz":[{"a":null,"b":[true,1E5]}]}"#,
+            "0d255793-b9d5-53a4-884b-4c39788baa99",
+        );
+    }
+
+    #[test]
+    fn golden_vector_a_member_that_is_null_is_as_good_as_absent_and_a_nested_null_is_not() {
+        check(
+            r#"{"account":"acme","ets":null,"measure":{"calls":1.50},"meter":"api","ts":"2026-01-02T03:04:05Z"}"#,
+            r#"{"account":"acme","measure":{"calls":1.50},"meter":"api","ts":"2026-01-02T03:04:05Z"}"#,
+            "df8ade9d-7e15-58a9-937e-b9ded5fee8a3",
+        );
+        check(r#"{"x":{"y":null}}"#, r#"{"x":{"y":null}}"#, "514acb72-5d3a-510e-8440-679146580018");
+    }
+
+    #[test]
+    fn a_nested_value_too_deep_has_no_canonical_form() {
+        let deep = |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels), "]".repeat(levels));
+        assert!(canonical(&deep(JSON_DEPTH_MAX - 1), &Bump::new()).is_some());
+        assert_eq!(canonical(&deep(JSON_DEPTH_MAX), &Bump::new()), None);
+    }
+}

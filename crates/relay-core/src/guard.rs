@@ -1,0 +1,374 @@
+//! Guards the API against measurements it would turn down, and the customer against being billed twice.
+//!
+//! Only what m3ter documents is a rule here, and what would make two readers disagree. Fields that no meter has yet, and
+//! properties that nobody knows, pass untouched: m3ter stores them. A rule that guesses would hold back revenue.
+//!
+//! A measurement goes on as its producer wrote it. Two things change that: a uid made from content is put in, and
+//! top-level members that are `null` are left out, since to the API's schema they are not absent but wrong.
+
+use bumpalo::Bump;
+use unicode_general_category::{GeneralCategory, get_general_category};
+
+use crate::canonical;
+use crate::decode::Found;
+use crate::inbound::{FIRST_SENT_AT, Inbound};
+use crate::instant;
+use crate::json::{self, Kind, Member};
+use crate::limits::{
+    CLOCK_SKEW_MS, CODE_CHARS_MAX, DAY_MS, JSON_DEPTH_MAX, MEASUREMENT_BYTES_MAX, TS_AHEAD_MAX_MS, UID_CHARS_MAX, WINDOW_SAFE_MS,
+};
+use crate::reason::{Reason, Refusal};
+
+/// What to do with a measurement that has no uid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MissingUid {
+    /// Refuse it: nothing is lost, nothing is counted twice.
+    Refuse,
+    /// Make one from its content: equal measurements become one.
+    Content,
+}
+
+/// When a measurement may first have been sent, as far as its message tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstSent {
+    /// Not before this time: milliseconds since the epoch.
+    NotBefore(i64),
+    /// The message says that it was sent before, but not readably when.
+    Unknown,
+}
+
+impl FirstSent {
+    /// As the message tells: what replay wrote on it, else when it was sent. What is written there is believed only if it is
+    /// no later than the message itself was sent, since that, too, was a send.
+    pub fn of(message: &Inbound<'_>) -> FirstSent {
+        match (message.attribute(FIRST_SENT_AT).map(|written| written.trim().parse::<i64>()), message.sent_at_ms) {
+            (Some(Ok(written_ms)), Some(sent_at_ms)) => FirstSent::NotBefore(written_ms.min(sent_at_ms)),
+            (Some(Ok(at_ms)), None) | (None, Some(at_ms)) => FirstSent::NotBefore(at_ms),
+            (Some(Err(_)), _) | (None, None) => FirstSent::Unknown,
+        }
+    }
+
+    /// Milliseconds since the epoch; 0 where it is not known.
+    pub fn at_ms(self) -> i64 {
+        match self {
+            FirstSent::NotBefore(at_ms) => at_ms,
+            FirstSent::Unknown => 0,
+        }
+    }
+}
+
+/// What guard needs to know besides the measurement.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// The setting.
+    pub missing_uid: MissingUid,
+    /// Now: milliseconds since the epoch.
+    pub now_ms: i64,
+}
+
+/// A measurement that may be sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Guarded<'a> {
+    /// Its text, as it will be sent.
+    pub text: &'a str,
+    /// Its identity.
+    pub uid: &'a str,
+}
+
+/// What guard says.
+#[derive(Clone, Debug)]
+pub enum Judged<'a> {
+    /// It may be sent.
+    Good(Guarded<'a>),
+    /// Its time has not come: milliseconds to wait.
+    NotDue(i64),
+    /// It cannot be sent.
+    Refused(Refusal),
+}
+
+/// The categories of data fields: name, and whether values are numbers.
+const CATEGORIES: [(&str, bool); 8] = [
+    ("measure", true),
+    ("what", false),
+    ("where", false),
+    ("who", false),
+    ("other", false),
+    ("metadata", false),
+    ("cost", true),
+    ("income", true),
+];
+
+/// Judges one measurement. Never fails; text made on the way lives in `arena`.
+pub fn guard<'a>(found: &Found<'a>, first_sent: FirstSent, rules: Rules, arena: &'a Bump) -> Judged<'a> {
+    match Reading::of(found.text, arena).and_then(|reading| reading.judge(first_sent, rules)) {
+        Ok(judged) => judged,
+        Err(refusal) => Judged::Refused(refusal),
+    }
+}
+
+/// The uid of a measurement that was refused, where it has a readable one: to find it again by.
+pub fn uid_of<'a>(text: &'a str, arena: &'a Bump) -> Option<&'a str> {
+    Reading::of(text, arena).ok()?.uid().ok()?
+}
+
+struct Reading<'a> {
+    text: &'a str,
+    arena: &'a Bump,
+    members: Vec<Member<'a>>,
+}
+
+impl<'a> Reading<'a> {
+    fn of(text: &'a str, arena: &'a Bump) -> Result<Self, Refusal> {
+        let mut members = Vec::with_capacity(16);
+        json::members(text, arena, &mut members).map_err(|_| not_unicode())?;
+        Ok(Reading { text, arena, members })
+    }
+
+    fn judge(self, first_sent: FirstSent, rules: Rules) -> Result<Judged<'a>, Refusal> {
+        self.keys_once()?;
+        let uid = self.uid()?;
+        self.code("meter", Reason::MeterMissing, Reason::MeterInvalid)?;
+        self.code("account", Reason::AccountMissing, Reason::AccountInvalid)?;
+        let ts_ms = self.time("ts")?.ok_or_else(|| {
+            Refusal::guard(Reason::TimestampMissing, "expected `ts`, a date-time with an offset such as 2026-01-02T03:04:05Z")
+        })?;
+        self.time("ets")?;
+        self.fields()?;
+        self.readable()?;
+        let guarded = match uid {
+            Some(uid) => Guarded { text: self.without_nulls(), uid },
+            None => self.with_content_uid(rules.missing_uid)?,
+        };
+        if guarded.text.len() > MEASUREMENT_BYTES_MAX {
+            let detail = format!("expected at most {MEASUREMENT_BYTES_MAX} bytes, found {}", guarded.text.len());
+            return Err(Refusal::guard(Reason::Oversize, detail));
+        }
+        let ahead_ms = ts_ms.saturating_sub(rules.now_ms);
+        if ahead_ms > TS_AHEAD_MAX_MS {
+            let detail = format!("expected a `ts` at most 15 minutes ahead, found {} minutes", ahead_ms / 60_000);
+            return Err(Refusal::guard(Reason::TimestampInFuture, detail));
+        }
+        if ahead_ms > 0 {
+            return Ok(Judged::NotDue(ahead_ms));
+        }
+        inside_window(ts_ms, first_sent, rules.now_ms)?;
+        Ok(Judged::Good(guarded))
+    }
+
+    fn get(&self, key: &str) -> Option<&'a str> {
+        self.members.iter().find(|(other, _)| *other == key).map(|(_, text)| *text).filter(|text| json::kind(text) != Kind::Null)
+    }
+
+    fn keys_once(&self) -> Result<(), Refusal> {
+        let mut keys: Vec<&str> = self.members.iter().map(|(key, _)| *key).collect();
+        keys.sort_unstable();
+        match keys.is_sorted_by(|one, next| one < next) {
+            true => Ok(()),
+            false => Err(Refusal::guard(Reason::DuplicateKey, "expected each key once; readers disagree which copy counts")),
+        }
+    }
+
+    fn uid(&self) -> Result<Option<&'a str>, Refusal> {
+        let Some(raw) = self.get("uid") else { return Ok(None) };
+        if json::kind(raw) != Kind::Text {
+            return Err(Refusal::guard(Reason::FieldNotText, "expected `uid` to be text"));
+        }
+        let uid = json::string(raw, self.arena).map_err(|_| not_unicode())?;
+        match uid.chars().count() {
+            0 => Ok(None),
+            count if count > UID_CHARS_MAX => {
+                let detail = format!("expected a `uid` of at most {UID_CHARS_MAX} characters, found {count}");
+                Err(Refusal::guard(Reason::UidTooLong, detail))
+            }
+            _ => Ok(Some(uid)),
+        }
+    }
+
+    fn code(&self, key: &'static str, missing: Reason, invalid: Reason) -> Result<(), Refusal> {
+        let Some(raw) = self.get(key) else {
+            return Err(Refusal::guard(missing, format!("expected `{key}`, a code of 1 to {CODE_CHARS_MAX} characters")));
+        };
+        if json::kind(raw) != Kind::Text {
+            return Err(Refusal::guard(invalid, format!("expected `{key}` to be text")));
+        }
+        let code = json::string(raw, self.arena).map_err(|_| not_unicode())?;
+        match is_code(code) {
+            true => Ok(()),
+            false => {
+                let rule = "characters, no control character, no space at either end";
+                Err(Refusal::guard(invalid, format!("expected `{key}` to be a code of 1 to {CODE_CHARS_MAX} {rule}")))
+            }
+        }
+    }
+
+    fn time(&self, key: &'static str) -> Result<Option<i64>, Refusal> {
+        let Some(raw) = self.get(key) else { return Ok(None) };
+        let text = match json::kind(raw) {
+            Kind::Text => json::string(raw, self.arena).map_err(|_| not_unicode())?,
+            Kind::Object | Kind::Array | Kind::Number | Kind::Null | Kind::Other => "",
+        };
+        let detail = "to be a date-time with an offset such as 2026-01-02T03:04:05Z";
+        let time_ms = instant::parse_ms(text)
+            .ok_or_else(|| Refusal::guard(Reason::TimestampInvalid, format!("expected `{key}` {detail}")))?;
+        Ok(Some(time_ms))
+    }
+
+    fn fields(&self) -> Result<(), Refusal> {
+        let mut codes: Vec<(&'a str, &'static str)> = Vec::new();
+        let mut members = Vec::new();
+        for (category, numeric) in CATEGORIES {
+            let Some(raw) = self.get(category) else { continue };
+            if json::kind(raw) != Kind::Object {
+                let reason = if numeric { Reason::FieldNotNumber } else { Reason::FieldNotText };
+                return Err(Refusal::guard(reason, format!("expected `{category}` to be an object of data fields")));
+            }
+            json::members(raw, self.arena, &mut members).map_err(|_| not_unicode())?;
+            for (code, value) in &members {
+                self.field(category, code, value, numeric)?;
+                codes.push((code, category));
+            }
+        }
+        codes.sort_unstable();
+        for pair in codes.windows(2) {
+            if let [(one, category), (other, other_category)] = pair
+                && one == other
+            {
+                return Err(match category == other_category {
+                    true => Refusal::guard(Reason::DuplicateKey, format!("expected each data field of `{category}` once")),
+                    false => Refusal::guard(
+                        Reason::DuplicateField,
+                        format!("expected a data field under one category, found it under `{category}` and `{other_category}`"),
+                    ),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn field(&self, category: &'static str, code: &str, value: &'a str, numeric: bool) -> Result<(), Refusal> {
+        if !is_field_code(code) {
+            let rule = "a letter, `_` or `$` first, then also digits, at most 80 characters";
+            return Err(Refusal::guard(Reason::FieldCodeInvalid, format!("expected the codes in `{category}` to be {rule}")));
+        }
+        match (numeric, json::kind(value)) {
+            (true, Kind::Number) if value.parse::<f64>().is_ok_and(f64::is_finite) => Ok(()),
+            (true, _) => Err(Refusal::guard(
+                Reason::FieldNotNumber,
+                format!("expected the values in `{category}` to be numbers of a double's range"),
+            )),
+            (false, Kind::Text) => json::string(value, self.arena).map(|_| ()).map_err(|_| not_unicode()),
+            (false, _) => Err(Refusal::guard(Reason::FieldNotText, format!("expected the values in `{category}` to be text"))),
+        }
+    }
+
+    /// Properties that nobody knows pass as they are, but not so deep that a reader gives up, and not with half characters:
+    /// every measurement that goes on has a canonical form.
+    fn readable(&self) -> Result<(), Refusal> {
+        if self.members.iter().any(|(_, text)| json::depth(text) >= JSON_DEPTH_MAX) {
+            return Err(Refusal::guard(Reason::NotJson, format!("expected JSON nested at most {JSON_DEPTH_MAX} deep")));
+        }
+        // Only an escape can write half a character.
+        match self.text.contains('\\') && canonical::canonical(self.text, self.arena).is_none() {
+            true => Err(not_unicode()),
+            false => Ok(()),
+        }
+    }
+
+    fn without_nulls(&self) -> &'a str {
+        match self.members.iter().any(|(_, text)| json::kind(text) == Kind::Null) {
+            true => self.spell(None),
+            false => self.text,
+        }
+    }
+
+    fn with_content_uid(&self, missing_uid: MissingUid) -> Result<Guarded<'a>, Refusal> {
+        if missing_uid == MissingUid::Refuse {
+            return Err(Refusal::guard(
+                Reason::UidMissing,
+                "expected `uid`, which the producer makes once and keeps over its retries",
+            ));
+        }
+        let canonical = canonical::canonical(self.text, self.arena).ok_or_else(not_unicode)?;
+        let uid = self.arena.alloc_str(&canonical::content_uid(&canonical).to_string());
+        Ok(Guarded { text: self.spell(Some(uid)), uid })
+    }
+
+    /// The measurement again, `uid` first where one is given, every other member as written, without nulls.
+    fn spell(&self, uid: Option<&str>) -> &'a str {
+        let mut out = String::with_capacity(self.text.len() + 48);
+        out.push('{');
+        if let Some(uid) = uid {
+            out.push_str(&format!(r#""uid":"{uid}""#));
+        }
+        for (key, text) in &self.members {
+            if json::kind(text) == Kind::Null || (*key == "uid" && uid.is_some()) {
+                continue;
+            }
+            if out.len() > 1 {
+                out.push(',');
+            }
+            canonical::string(key, &mut out);
+            out.push(':');
+            out.push_str(text);
+        }
+        out.push('}');
+        self.arena.alloc_str(&out)
+    }
+}
+
+fn not_unicode() -> Refusal {
+    Refusal::guard(Reason::NotJson, "expected text that is Unicode, found half of a surrogate pair")
+}
+
+/// m3ter's pattern for meter and account codes: no control character anywhere, no space at either end. Every other
+/// character is allowed, the no-break space and letters of any script among them.
+fn is_code(code: &str) -> bool {
+    let control = |byte: u8| byte < 0x20 || byte == 0x7f;
+    (1..=CODE_CHARS_MAX).contains(&code.chars().count())
+        && !code.bytes().any(control)
+        && !code.starts_with(' ')
+        && !code.ends_with(' ')
+}
+
+/// m3ter's pattern for data field codes: a letter of any script, `_` or `$`; after the first also ASCII digits.
+fn is_field_code(code: &str) -> bool {
+    let starts = |character: char| match character {
+        'a'..='z' | 'A'..='Z' | '_' | '$' => true,
+        other if other.is_ascii() => false,
+        other => matches!(
+            get_general_category(other),
+            GeneralCategory::UppercaseLetter
+                | GeneralCategory::LowercaseLetter
+                | GeneralCategory::TitlecaseLetter
+                | GeneralCategory::ModifierLetter
+                | GeneralCategory::OtherLetter
+        ),
+    };
+    let mut characters = code.chars();
+    characters.next().is_some_and(starts)
+        && characters.all(|character| character.is_ascii_digit() || starts(character))
+        && code.chars().count() <= CODE_CHARS_MAX
+}
+
+/// A measurement cannot first have been sent before its `ts` (less what clocks differ), nor before the earliest send known.
+/// If even so it may be older than m3ter remembers, sending it could count it twice. Such a refusal belongs to the stage of
+/// submitting: an earlier delivery of this very message may have been inside the window, and sent.
+fn inside_window(ts_ms: i64, first_sent: FirstSent, now_ms: i64) -> Result<(), Refusal> {
+    let by_ts_ms = ts_ms.saturating_sub(CLOCK_SKEW_MS);
+    let earliest_ms = match first_sent {
+        FirstSent::NotBefore(sent_ms) => by_ts_ms.max(sent_ms),
+        FirstSent::Unknown => by_ts_ms,
+    };
+    let age_ms = now_ms.saturating_sub(earliest_ms);
+    if age_ms < WINDOW_SAFE_MS {
+        return Ok(());
+    }
+    let detail = format!(
+        "expected a first send less than 34 days ago, found up to {} days; m3ter forgets a uid after 35",
+        age_ms / DAY_MS
+    );
+    Err(Refusal::submit(Reason::OutsideWindow, detail))
+}
+
+#[cfg(test)]
+mod tests;

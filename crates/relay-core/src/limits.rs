@@ -1,0 +1,118 @@
+//! Every limit the relay keeps, in one place, with its source and the relations between them checked at compile time.
+
+use std::time::Duration;
+
+/// Most measurements in one request. Source: m3ter's API reference, `SubmitMeasurementsRequest.measurements.maxItems`.
+pub const BATCH_MEASUREMENTS_MAX: usize = 1_000;
+
+/// Most bytes in one request body. The reference says "less than 512,000", so the largest allowed is one fewer.
+pub const BATCH_BYTES_MAX: usize = 511_999;
+
+/// What opens a request body.
+pub const BATCH_PREFIX: &str = r#"{"measurements":["#;
+
+/// What closes a request body.
+pub const BATCH_SUFFIX: &str = "]}";
+
+/// Most bytes of one measurement: it must fit a batch alone.
+pub const MEASUREMENT_BYTES_MAX: usize = BATCH_BYTES_MAX - BATCH_PREFIX.len() - BATCH_SUFFIX.len();
+
+/// A 403 above this many bytes may be about size; below it is about credentials first. m3ter answers 403, not 413, to a
+/// body that is too large; the margin of 6 % is ours, for a proxy that counts headers.
+pub const SIZE_SUSPECT_BYTES: usize = 480_000;
+
+/// Most characters of a `uid`. Source: m3ter's API reference, `MeasurementRequest.uid.maxLength`.
+pub const UID_CHARS_MAX: usize = 50;
+
+/// Most characters of a meter code, an account code or a data field code. Source: the same, `maxLength`.
+pub const CODE_CHARS_MAX: usize = 80;
+
+/// Most bytes one message may inflate to. An SQS message is at most 1 MiB; usage compresses about eightfold.
+pub const MESSAGE_INFLATED_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Most bytes that the messages of one invocation may inflate to together; the rest is returned. Keeps a 128 MB function alive.
+pub const INVOCATION_INFLATED_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Deepest nesting of JSON in one measurement. The API's own schema needs two levels.
+pub const JSON_DEPTH_MAX: usize = 32;
+
+/// How far ahead a `ts` may be and still be waited for. m3ter rejects the future; clocks differ.
+pub const TS_AHEAD_MAX_MS: i64 = 15 * 60 * 1_000;
+
+/// How much earlier than its `ts` a measurement can have been sent, by a producer whose clock is slow.
+pub const CLOCK_SKEW_MS: i64 = TS_AHEAD_MAX_MS;
+
+/// How long m3ter remembers a `uid`. Source: m3ter's documentation.
+pub const WINDOW_MS: i64 = 35 * DAY_MS;
+
+/// The age at which the relay stops sending what may have been sent before: one day inside m3ter's window.
+pub const WINDOW_SAFE_MS: i64 = 34 * DAY_MS;
+
+/// How long an acceptance proves that endpoint and token are right.
+pub const EVIDENCE_MS: i64 = 15 * 60 * 1_000;
+
+/// The longest one attempt waits for its answer. m3ter's gateway gives up after 29 s.
+pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Time kept at the end of an invocation for quarantine, response and brake, of an invocation of [`FULL_TIMEOUT`].
+pub const SETTLE_RESERVE: Duration = Duration::from_secs(12);
+
+/// The function time-out that [`ATTEMPT_TIMEOUT`], [`SETTLE_RESERVE`] and [`BRAKE_CUT_OFF`] are made for. A shorter one shrinks them in proportion.
+pub const FULL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The brake stops this long before the deadline.
+pub const BRAKE_CUT_OFF: Duration = Duration::from_secs(2);
+
+/// A secret is not read again within this time after a refusal made the relay read it.
+pub const SECRET_REREAD: Duration = Duration::from_secs(60);
+
+/// Most characters kept of what the API says about a refusal.
+pub const WORDS_CHARS_MAX: usize = 500;
+
+/// Most bytes read of any answer. The API's answers are under a kilobyte.
+pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+/// The queue gives a message up after this many receives: the most that SQS allows. Source: template.yaml holds the same.
+pub const RECEIVES_MAX: u32 = 1_000;
+
+/// Longest visibility timeout that the brake asks for, from receive [`BRAKE_LENGTHEN_FROM`].
+pub const BRAKE_LONG_S: u32 = 900;
+
+/// Longest visibility timeout that the brake asks for, from receive [`BRAKE_LONGER_FROM`].
+pub const BRAKE_LONGER_S: u32 = 1_800;
+
+/// Up to this receive the brake shortens the visibility timeout.
+pub const BRAKE_SHORTEN_TO: u32 = 4;
+
+/// From this receive on the brake lengthens the visibility timeout.
+pub const BRAKE_LENGTHEN_FROM: u32 = 7;
+
+/// From this receive on it lengthens further.
+pub const BRAKE_LONGER_FROM: u32 = 50;
+
+/// Most messages of one invocation whose visibility timeout the brake shortens.
+pub const BRAKE_SHORTEN_MESSAGES_MAX: usize = 500;
+
+/// A day in milliseconds.
+pub const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
+
+/// Most days after which a message that is still undecided is quarantined; also the default. More would let the queue give
+/// messages up first, by count.
+pub const EXHAUST_AFTER_DAYS_MAX: u32 = 10;
+
+const _: () = assert!(BATCH_BYTES_MAX / BATCH_MEASUREMENTS_MAX == 511, "a full batch needs measurements of at most 511 bytes");
+const _: () = assert!(SIZE_SUSPECT_BYTES < BATCH_BYTES_MAX, "a full batch must be suspect by size");
+const _: () = assert!(WINDOW_SAFE_MS < WINDOW_MS, "the guard closes before the window");
+const _: () = assert!(MESSAGE_INFLATED_BYTES_MAX < INVOCATION_INFLATED_BYTES_MAX, "one message never fills an invocation");
+const _: () = assert!(EXHAUST_AFTER_DAYS_MAX < 14, "SQS forgets after 14 days");
+// Jitter may halve a visibility timeout. Even if it always did, a message is exhausted by age before the queue gives it up.
+const _: () = {
+    let age_s = EXHAUST_AFTER_DAYS_MAX as i64 * DAY_MS / 1_000;
+    let early_s = (BRAKE_LONGER_FROM - BRAKE_LENGTHEN_FROM) as i64 * BRAKE_LONG_S as i64 / 2;
+    let late = (age_s - early_s) / (BRAKE_LONGER_S as i64 / 2);
+    assert!(BRAKE_LONGER_FROM as i64 + late < RECEIVES_MAX as i64, "the relay decides before the dead-letter queue does");
+};
+const _: () = assert!(
+    ATTEMPT_TIMEOUT.as_secs() + SETTLE_RESERVE.as_secs() < FULL_TIMEOUT.as_secs(),
+    "one whole attempt fits an invocation"
+);
