@@ -9,6 +9,7 @@ use relay_core::reason::Reason;
 use relay_core::settle::{Accounts, Outcome, Settled};
 
 use crate::submit::Flown;
+use crate::walk::Seen;
 
 /// What happened in one invocation.
 #[derive(Clone, Debug, Default)]
@@ -31,7 +32,7 @@ pub struct Report {
     pub pointers: u64,
     /// Messages returned because they would inflate beyond what an invocation may hold.
     pub over_budget: u64,
-    /// Whether everything that had to be written was.
+    /// Whether the store did all that was asked of it; false also while nothing is submitted because of it.
     pub store_ok: bool,
     /// Age of the oldest message since it was sent, in milliseconds.
     pub lag_ms: Option<i64>,
@@ -40,23 +41,12 @@ pub struct Report {
 }
 
 impl Report {
-    #[expect(clippy::too_many_arguments, reason = "the end of the walk needs what the walk has")]
-    pub(crate) fn new(
-        messages: &[Inbound<'_>],
-        decoded: &[Decoded],
-        outcomes: &[Outcome],
-        settled: &Settled,
-        accounts: Accounts,
-        flown: Flown,
-        client: Counts,
-        store_ok: bool,
-        now_ms: i64,
-    ) -> Report {
+    pub(crate) fn new(seen: Seen<'_, '_>, settled: &Settled, outcomes: &[Outcome], accounts: Accounts, now_ms: i64) -> Report {
         let mut reasons = BTreeMap::new();
         for kept in &settled.quarantine {
             *reasons.entry(kept.refusal.reason).or_insert(0) += 1;
         }
-        let count = |kind: Decoded| decoded.iter().filter(|decoded| **decoded == kind).count() as u64;
+        let count = |kind: Decoded| seen.decoded.iter().filter(|decoded| **decoded == kind).count() as u64;
         let age = |message: &Inbound<'_>| message.sent_at_ms.map(|sent_at_ms| now_ms.saturating_sub(sent_at_ms).max(0));
         let returned = |(message, outcome): (&Inbound<'_>, &Outcome)| match outcome {
             Outcome::Return { .. } => age(message),
@@ -66,15 +56,19 @@ impl Report {
             balanced: accounts.balance(),
             accounts,
             reasons,
-            batches: flown.batches,
-            batched: flown.measurements,
-            unproven: flown.unproven,
-            client,
             pointers: count(Decoded::Pointer),
             over_budget: count(Decoded::OverBudget),
-            store_ok,
-            lag_ms: messages.iter().filter_map(age).max(),
-            oldest_returned_ms: messages.iter().zip(outcomes).filter_map(returned).max(),
+            lag_ms: seen.messages.iter().filter_map(age).max(),
+            oldest_returned_ms: seen.messages.iter().zip(outcomes).filter_map(returned).max(),
+            ..Report::default()
         }
+    }
+
+    /// Adds what submission was like.
+    pub(crate) fn fly(&mut self, flown: Flown, client: Counts) {
+        self.batches = flown.batches;
+        self.batched = flown.measurements;
+        self.unproven = flown.unproven;
+        self.client = client;
     }
 }

@@ -92,9 +92,9 @@ fn next_rivals(rivals: Vec<(usize, usize)>, fates: &mut [Fate]) -> (Vec<usize>, 
     (promoted.into_values().collect(), waiting)
 }
 
+/// In an earlier delivery the one that is first now may have been absent, and this content sent: hence the stage.
 fn conflict() -> Refusal {
-    let detail = "expected one content for a uid; m3ter accepted another one under this uid".into();
-    Refusal { reason: Reason::UidConflict, stage: relay_core::reason::Stage::Guard, detail }
+    Refusal::submit(Reason::UidConflict, "expected one content for a uid; m3ter accepted another one under this uid")
 }
 
 fn set(fates: &mut [Fate], index: usize, fate: Fate) {

@@ -1,7 +1,7 @@
 //! The walk through the data, once per invocation: decode, guard, pack, submit, settle.
 
 use bumpalo::Bump;
-use m3ter_client::{Budget, Client, Clock, Session};
+use m3ter_client::{Budget, Client, Clock};
 use relay_core::collapse::{Standing, collapse};
 use relay_core::decode::{Decoded, Found};
 use relay_core::guard::{FirstSent, Guarded, Judged, MissingUid, Rules, guard};
@@ -53,6 +53,19 @@ pub struct Invocation<'a> {
     pub rng: fastrand::Rng,
 }
 
+/// What an invocation was found to hold.
+#[derive(Clone, Copy)]
+pub(crate) struct Seen<'s, 'a> {
+    /// The messages.
+    pub(crate) messages: &'s [Inbound<'a>],
+    /// What each is.
+    pub(crate) decoded: &'s [Decoded],
+    /// All that was found in them.
+    pub(crate) found: &'s [Found<'a>],
+    /// Of that, what may be sent.
+    pub(crate) measurements: &'s [Option<Guarded<'a>>],
+}
+
 /// What became of an invocation.
 #[derive(Debug)]
 pub struct Walked {
@@ -75,26 +88,26 @@ impl Relay {
             Submission { measurements: &measurements, standings: &standings, in_flight: self.settings.batches_in_flight };
 
         let session = self.client.session(clock, budget, traceparent, rng);
-        let flown = match self.store_is_ready(&session, budget).await {
+        let flown = match self.store_is_ready(budget).await {
             true => submit(&session, submission, &mut fates).await,
             false => submission.hold(&mut fates),
         };
 
         let deliveries = self.deliveries(messages, &decoded, clock.now_ms());
         let settled = settle(&deliveries, &found, &fates);
-        let written = keep(&self.store, id, clock.now_ms(), budget, messages, &found, &measurements, &settled).await;
-        let kept = written.is_ok();
+        let seen = Seen { messages, decoded: &decoded, found: &found, measurements: &measurements };
+        let kept = keep(&self.store, id, clock.now_ms(), seen, &settled.quarantine, budget.settle_until).await.is_ok();
         let settled = if kept { settled } else { settled.unwritten() };
 
         let accounts = settled.accounts(&found, &deliveries, &fates);
-        let balanced = accounts.balance();
-        let outcomes = match balanced {
+        let outcomes = match accounts.balance() {
             true => settled.outcomes.clone(),
             // It cannot be told which message is not accounted for, so none may leave the queue.
             false => vec![Outcome::Return { after: None }; messages.len()],
         };
-        let report =
-            Report::new(messages, &decoded, &outcomes, &settled, accounts, flown, session.counts(), kept, clock.now_ms());
+        let mut report = Report::new(seen, &settled, &outcomes, accounts, clock.now_ms());
+        report.fly(flown, session.counts());
+        report.store_ok = kept && !self.store.is_suspect();
         Walked { outcomes, report }
     }
 
@@ -122,7 +135,7 @@ impl Relay {
 
     /// After a failed put nothing is submitted before a put has worked again: what cannot be settled comes back, and a
     /// store outage would become a storm of re-sends.
-    async fn store_is_ready(&self, _session: &Session<'_>, budget: Budget) -> bool {
+    async fn store_is_ready(&self, budget: Budget) -> bool {
         !self.store.is_suspect() || self.store.probe(budget.submit_until).await.is_ok()
     }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use m3ter_client::{ClientSettings, Endpoint};
 use relay::Settings;
 use relay_core::guard::MissingUid;
-use relay_core::limits::{DAY_MS, EXHAUST_AFTER_DAYS};
+use relay_core::limits::{DAY_MS, EXHAUST_AFTER_DAYS_MAX};
 
 /// All settings, checked.
 #[derive(Clone, Debug)]
@@ -60,8 +60,6 @@ pub const SETTINGS: [(&str, Option<&str>); 11] = [
     ("EXHAUST_AFTER_DAYS", Some("10")),
 ];
 
-const _: () = assert!(EXHAUST_AFTER_DAYS == 10, "the default above is the one that the limits were checked for");
-
 impl Config {
     /// Reads the process's environment.
     pub fn from_env() -> Result<Config, ConfigErrors> {
@@ -89,7 +87,7 @@ impl Config {
         let requests_per_second = read.number("REQUESTS_PER_SECOND", 1, 50);
         let maximum_concurrency = read.number("MAXIMUM_CONCURRENCY", 2, 1_000);
         let batches_in_flight = read.number("BATCHES_IN_FLIGHT", 1, 16);
-        let exhaust_after_days = read.number("EXHAUST_AFTER_DAYS", 1, 13);
+        let exhaust_after_days = read.number("EXHAUST_AFTER_DAYS", 1, EXHAUST_AFTER_DAYS_MAX);
         let missing_uid = read.missing_uid();
 
         let faults = read.faults;
@@ -230,7 +228,7 @@ mod tests {
             ("MAXIMUM_CONCURRENCY", "many"),
             ("BATCHES_IN_FLIGHT", "17"),
             ("MISSING_UID", "Refuse"),
-            ("EXHAUST_AFTER_DAYS", "14"),
+            ("EXHAUST_AFTER_DAYS", "11"),
         ] {
             assert_eq!(faults(&[(name, value)]), [name], "{value}");
         }
