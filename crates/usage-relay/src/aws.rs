@@ -1,0 +1,72 @@
+//! AWS as every AWS tool finds it: credentials, region and endpoint from environment, profile or role.
+
+use std::error::Error;
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, ConfigLoader};
+use aws_sdk_sqs::config::ProvideCredentials;
+use relay_store::S3Access;
+
+use crate::config;
+use crate::failure::Failure;
+
+/// Longest wait for one answer. SQS answers in milliseconds; a batch of 1 MiB on a slow line needs seconds.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest wait for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Settings for a client: time-outs on, the SDK's own retries off, so that attempts are counted in one place.
+pub(crate) fn settings() -> ConfigLoader {
+    let timeouts = TimeoutConfig::builder().operation_timeout(CALL_TIMEOUT).connect_timeout(CONNECT_TIMEOUT).build();
+    // Pinned: a new version may change defaults only when somebody looks.
+    aws_config::defaults(BehaviorVersion::v2026_01_12()).retry_config(RetryConfig::disabled()).timeout_config(timeouts)
+}
+
+/// How to reach S3.
+///
+/// # Errors
+/// [`Failure::CouldNot`] if there are no credentials.
+pub(crate) async fn s3_access() -> Result<S3Access, Failure> {
+    let settings = settings().load().await;
+    let missing = || Failure::CouldNot("expected AWS credentials for the store; found none".to_owned());
+    let provider = settings.credentials_provider().ok_or_else(missing)?;
+    let found = provider.provide_credentials().await;
+    let found = found.map_err(|error| Failure::CouldNot(format!("cannot get AWS credentials: {}", chain(&error))))?;
+    Ok(S3Access {
+        region: settings.region().map(ToString::to_string),
+        endpoint: config::s3_endpoint().or_else(|| settings.endpoint_url().map(str::to_owned)),
+        access_key_id: found.access_key_id().to_owned(),
+        secret_access_key: found.secret_access_key().to_owned(),
+        session_token: found.session_token().map(str::to_owned),
+    })
+}
+
+/// An error and its causes on one line, each said once.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        let text = cause.to_string().replace(['\n', '\r'], " ");
+        if !parts.iter().any(|part| part.contains(&text)) {
+            parts.push(text);
+        }
+        next = cause.source();
+    }
+    parts.join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_said_once_and_on_one_line() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("outer")]
+        struct Outer(#[source] std::io::Error);
+        assert_eq!(chain(&Outer(std::io::Error::other("in\nner"))), "outer: in ner");
+        assert_eq!(chain(&Outer(std::io::Error::other("outer"))), "outer");
+    }
+}

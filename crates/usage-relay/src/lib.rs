@@ -1,0 +1,29 @@
+//! The command line of usage-relay: what runs on a laptop or in a script, never in the Lambda function.
+//!
+//! One file per command, and beside it a folder with its parts:
+//!
+//! * [`send`]: measurements from a file, from standard input or made up, on to the queue.
+//! * [`sandbox`]: a local m3ter to develop and test against.
+//! * [`demo`]: sends a known mix of good and bad measurements, waits, and checks that the books balance.
+//!
+//! What they share: [`args`] (the words on the command line), [`config`] (the environment), [`failure`] (exit codes),
+//! [`terminal`] (everything printed), [`clock`] (everything timed), [`aws`] and [`queue`] (SQS), [`sample`] (made-up measurements).
+//!
+//! The rule for exit codes: 0 it is done, 1 a check did not hold or the data is at fault, 2 it could not be done
+//! (network, permission, a missing file), 64 the command line is wrong. Errors are one line on standard error and
+//! name lines of input, never their content.
+
+mod args;
+mod aws;
+mod clock;
+mod config;
+mod demo;
+mod failure;
+mod figures;
+mod queue;
+mod sample;
+mod sandbox;
+mod send;
+mod terminal;
+
+pub use args::run;

@@ -1,0 +1,209 @@
+//! The queue as the command line needs it: put messages on, and see how many are left.
+//!
+//! Credentials and region come as every AWS tool finds them. A queue URL already says where its queue is, so unless
+//! `AWS_ENDPOINT_URL` says otherwise, its own host is spoken to: a URL of an emulator never ends up at AWS, and a URL of
+//! another region needs no second setting.
+//!
+//! The SDK's own retries are off: an attempt here is an attempt there, and [`crate::send::deliver`] counts them.
+
+use std::error::Error;
+
+use aws_config::Region;
+use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_sqs::types::{QueueAttributeName, SendMessageBatchRequestEntry};
+use url::{Host, Url};
+
+use crate::aws::{self, chain};
+use crate::config;
+use crate::failure::Failure;
+
+/// One queue.
+#[derive(Debug, Clone)]
+pub(crate) struct Queue {
+    client: aws_sdk_sqs::Client,
+    url: Url,
+}
+
+/// What the queue said about one message of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// It is on the queue, under this message id.
+    Taken { message_id: String },
+    /// It is not, and sending it again may help.
+    Again { code: String },
+    /// It is not, and the message itself is why.
+    Refused { code: String },
+}
+
+/// Why a whole call failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum CallFault {
+    /// Another attempt may succeed.
+    Passing(String),
+    /// Every attempt would fail like this one.
+    Lasting(String),
+}
+
+/// Checks a queue URL given on the command line.
+///
+/// # Errors
+/// What was expected instead.
+pub(crate) fn parse_url(text: &str) -> Result<Url, String> {
+    let expected = "expected a queue URL such as https://sqs.eu-west-1.amazonaws.com/123456789012/usage";
+    let url = Url::parse(text).map_err(|_| expected.to_owned())?;
+    let name = url.path_segments().and_then(|mut parts| parts.next_back()).unwrap_or_default();
+    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() || name.is_empty() {
+        return Err(expected.to_owned());
+    }
+    if name.ends_with(".fifo") {
+        let reason = "a FIFO queue allows no batching window, ten messages a batch, and one late message holds up its group";
+        return Err(format!("expected a standard queue: {reason}; m3ter needs no order"));
+    }
+    Ok(url)
+}
+
+/// The region that the host of a queue URL names, as in `sqs.eu-west-1.amazonaws.com`.
+fn region_of(url: &Url) -> Option<String> {
+    let host = url.host_str()?;
+    let rest = host.strip_suffix(".amazonaws.com").or_else(|| host.strip_suffix(".amazonaws.com.cn"))?;
+    let mut labels = rest.split('.').skip_while(|label| !matches!(*label, "sqs" | "sqs-fips"));
+    labels.next()?;
+    labels.next().map(str::to_owned)
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+impl Queue {
+    /// A client for the queue at `url`. Nothing is called yet.
+    pub(crate) async fn at(url: Url) -> Self {
+        let mut loader = aws::settings();
+        if let Some(region) = region_of(&url) {
+            loader = loader.region(Region::new(region));
+        } else if is_loopback(&url) {
+            // An emulator takes any region, but requests cannot be signed without one.
+            loader = loader.region(aws_config::meta::region::RegionProviderChain::default_provider().or_else("us-east-1"));
+        }
+        let settings = loader.load().await;
+        let mut sqs = aws_sdk_sqs::config::Builder::from(&settings);
+        if settings.endpoint_url().is_none() && !config::has_sqs_endpoint() {
+            sqs = sqs.endpoint_url(url.origin().ascii_serialization());
+        }
+        Self { client: aws_sdk_sqs::Client::from_conf(sqs.build()), url }
+    }
+
+    /// Sends `bodies`, at most ten and at most 1 MiB in all. One answer for each, in their order.
+    ///
+    /// # Errors
+    /// [`CallFault`] if the call as a whole got no usable answer: some of them may be on the queue all the same.
+    pub(crate) async fn send(&self, bodies: Vec<String>) -> Result<Vec<Answer>, CallFault> {
+        let count = bodies.len();
+        let mut call = self.client.send_message_batch().queue_url(self.url.as_str());
+        for (index, body) in bodies.into_iter().enumerate() {
+            let entry = SendMessageBatchRequestEntry::builder().id(index.to_string()).message_body(body).build();
+            call = call.entries(entry.map_err(|error| CallFault::Lasting(chain(&error)))?);
+        }
+        let said = call.send().await.map_err(|error| call_fault(&error))?;
+        // An entry the answer does not mention was not confirmed.
+        let mut answers = vec![Answer::Again { code: "not mentioned in the answer".to_owned() }; count];
+        let mut put = |id: &str, answer: Answer| {
+            if let Some(slot) = id.parse::<usize>().ok().and_then(|index| answers.get_mut(index)) {
+                *slot = answer;
+            }
+        };
+        for entry in said.successful() {
+            put(entry.id(), Answer::Taken { message_id: entry.message_id().to_owned() });
+        }
+        for entry in said.failed() {
+            let code = entry.code().to_owned();
+            put(entry.id(), if entry.sender_fault() { Answer::Refused { code } } else { Answer::Again { code } });
+        }
+        Ok(answers)
+    }
+
+    /// How many messages are left: visible, in flight and delayed. SQS calls these counts approximate.
+    ///
+    /// # Errors
+    /// [`Failure::CouldNot`] if the queue cannot be asked.
+    pub(crate) async fn left(&self) -> Result<u64, Failure> {
+        let names = [
+            QueueAttributeName::ApproximateNumberOfMessages,
+            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+            QueueAttributeName::ApproximateNumberOfMessagesDelayed,
+        ];
+        let call = self.client.get_queue_attributes().queue_url(self.url.as_str());
+        let said = call.set_attribute_names(Some(names.to_vec())).send().await;
+        let said = said.map_err(|error| Failure::CouldNot(format!("cannot ask the queue {}: {}", self.url, chain(&error))))?;
+        let count = |name: &QueueAttributeName| said.attributes()?.get(name)?.parse::<u64>().ok();
+        let mut left = 0;
+        for name in &names {
+            let expected = || Failure::CouldNot(format!("expected the queue {} to answer with {name}", self.url));
+            left += count(name).ok_or_else(expected)?;
+        }
+        Ok(left)
+    }
+}
+
+/// Throttling and faults of the service pass; so does a lost connection, but not a missing credential.
+fn call_fault<E>(error: &SdkError<E>) -> CallFault
+where
+    E: Error + ProvideErrorMetadata + 'static,
+{
+    let passes = match error {
+        SdkError::TimeoutError(_) | SdkError::ResponseError(_) => true,
+        SdkError::DispatchFailure(failure) => failure.is_io() || failure.is_timeout(),
+        SdkError::ServiceError(answer) => {
+            let status = answer.raw().status().as_u16();
+            let code = answer.err().code().unwrap_or_default();
+            status >= 500 || matches!(status, 408 | 429) || code.contains("Throttl") || code.contains("RequestLimit")
+        }
+        // The SDK may add kinds; one that nobody here knows is not tried again blindly.
+        SdkError::ConstructionFailure(_) | _ => false,
+    };
+    let mut text = chain(error);
+    if text.contains("loading credentials") {
+        text = format!("expected AWS credentials in the environment, a profile or a role: {text}");
+    }
+    if passes { CallFault::Passing(text) } else { CallFault::Lasting(text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_url_names_a_standard_queue() {
+        assert!(parse_url("https://sqs.eu-west-1.amazonaws.com/123456789012/usage").is_ok());
+        assert!(parse_url("http://127.0.0.1:4566/000000000000/usage").is_ok());
+        for wrong in
+            ["usage", "arn:aws:sqs:eu-west-1:123456789012:usage", "https://sqs.eu-west-1.amazonaws.com/", "s3://bucket/x"]
+        {
+            assert!(parse_url(wrong).unwrap_err().starts_with("expected a queue URL"), "{wrong}");
+        }
+        let fifo = parse_url("https://sqs.eu-west-1.amazonaws.com/123456789012/usage.fifo").unwrap_err();
+        assert!(fifo.starts_with("expected a standard queue"), "{fifo}");
+    }
+
+    #[test]
+    fn the_region_is_read_off_the_host() {
+        let region = |text: &str| region_of(&Url::parse(text).unwrap());
+        assert_eq!(region("https://sqs.eu-west-1.amazonaws.com/1/q").as_deref(), Some("eu-west-1"));
+        assert_eq!(region("https://sqs.cn-north-1.amazonaws.com.cn/1/q").as_deref(), Some("cn-north-1"));
+        assert_eq!(region("https://vpce-1-a.sqs.us-west-2.vpce.amazonaws.com/1/q").as_deref(), Some("us-west-2"));
+        assert_eq!(region("http://127.0.0.1:4566/1/q"), None);
+        assert_eq!(region("http://localstack:4566/1/q"), None);
+    }
+
+    #[test]
+    fn loopback_is_known_by_name_and_by_address() {
+        let loopback = |text: &str| is_loopback(&Url::parse(text).unwrap());
+        assert!(loopback("http://127.0.0.1:1/q") && loopback("http://[::1]:1/q") && loopback("http://localhost/q"));
+        assert!(!loopback("http://10.0.0.1/q") && !loopback("http://localhost.example.com/q"));
+    }
+}

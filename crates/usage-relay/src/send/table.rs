@@ -1,0 +1,269 @@
+//! CSV: a header such as `uid,meter,account,ts,measure.calls,what.region`, and one measurement a line.
+//!
+//! A number is written into the measurement as it stands in its cell, so `1.50` stays `1.50`. An empty cell means that the
+//! measurement does not have this field. A column this does not know stops everything before anything is sent: a typo in
+//! a header would otherwise lose revenue in silence.
+
+use std::io::{BufRead, BufReader, Read};
+
+use super::gauge::{Gauge, Gauged};
+use super::measurement::{MESSAGE_BYTES_MAX, Malformed};
+use super::read::{Sink, Stop};
+
+/// Most bytes read for one row: the largest measurement, and the buffers ahead of it.
+const ROW_BYTES_MAX: usize = MESSAGE_BYTES_MAX + 256 * 1024;
+/// A buffer that makes few system calls and stays in the processor's cache.
+const BUFFER_BYTES: usize = 64 * 1024;
+const TEXT_FIELDS: [&str; 5] = ["uid", "meter", "account", "ts", "ets"];
+const TEXT_CATEGORIES: [&str; 5] = ["who", "what", "where", "other", "metadata"];
+const NUMBER_CATEGORIES: [&str; 3] = ["measure", "cost", "income"];
+
+/// What a column becomes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Column {
+    /// Its place in a row, from 0.
+    index: usize,
+    /// Its name in the header.
+    name: String,
+    /// The key in its object.
+    key: String,
+    /// Whether its cells must be numbers.
+    is_number: bool,
+}
+
+/// Columns by the object they go into: first the measurement itself (`""`), then each category.
+type Columns = Vec<(&'static str, Vec<Column>)>;
+
+/// Hands each row of `stream` to `sink` as a JSON measurement.
+///
+/// # Errors
+/// The first [`Stop`]: of reading, of the header, of a cell, or of the sink.
+pub(crate) fn read(stream: impl Read, sink: &mut Sink<'_>) -> Result<(), Stop> {
+    let gauge = Gauge::default();
+    let mut gauged = BufReader::with_capacity(BUFFER_BYTES, Gauged::new(stream, &gauge, ROW_BYTES_MAX));
+    let ahead = lines_ahead(gauged.fill_buf().map_err(Stop::Unreadable)?);
+    let mut reader = csv::ReaderBuilder::new().from_reader(gauged);
+    let header = reader.byte_headers().map_err(|error| worded(error, &gauge, 0))?.clone();
+    if header.is_empty() {
+        return Ok(());
+    }
+    let columns = columns(&header)?;
+    let (mut row, mut text) = (csv::ByteRecord::new(), String::new());
+    while reader.read_byte_record(&mut row).map_err(|error| worded(error, &gauge, ahead))? {
+        let line = row.position().map_or(0, csv::Position::line) + ahead;
+        gauge.next_measurement();
+        text.clear();
+        write_row(&row, &columns, line, &mut text)?;
+        sink(line, &text)?;
+    }
+    Ok(())
+}
+
+/// How far the reader's count of lines lags behind: where lines end with CR LF it puts a row's start before the LF.
+fn lines_ahead(head: &[u8]) -> u64 {
+    let end = head.iter().position(|byte| *byte == b'\n');
+    u64::from(end.is_some_and(|end| end > 0 && head.get(end - 1) == Some(&b'\r')))
+}
+
+fn worded(error: csv::Error, gauge: &Gauge, ahead: u64) -> Stop {
+    let line = error.position().map_or_else(|| gauge.line(), |at| at.line() + ahead);
+    if gauge.is_over() {
+        return Stop::at(line, Malformed::TooLarge);
+    }
+    if let csv::ErrorKind::UnequalLengths { expected_len, len, .. } = error.kind() {
+        let expected = format!("expected {expected_len} cells, as many as the header has; found {len}");
+        return Stop::expected(line, &expected);
+    }
+    Stop::Unreadable(error.into())
+}
+
+fn columns(header: &csv::ByteRecord) -> Result<Columns, Stop> {
+    // First, is it a header at all? Where it is not, its cells are data, and data is not quoted in an error.
+    for needed in ["meter", "account", "ts"] {
+        if !header.iter().any(|name| name.trim_ascii() == needed.as_bytes()) {
+            return Err(Stop::expected(1, &format!("expected a column {needed} in the header")));
+        }
+    }
+    let mut columns: Columns = vec![("", Vec::new())];
+    let mut seen: Vec<&str> = Vec::new();
+    for (index, name) in header.iter().enumerate() {
+        let name = str::from_utf8(name).map_err(|_| Stop::expected(1, "expected a header in UTF-8"))?.trim();
+        let (category, key, is_number) = place(name).ok_or_else(|| unknown_column(index, name))?;
+        if seen.contains(&name) {
+            return Err(Stop::expected(1, &format!("expected every column once; found {name:?} twice")));
+        }
+        seen.push(name);
+        let column = Column { index, name: name.to_owned(), key: key.to_owned(), is_number };
+        match columns.iter_mut().find(|(known, _)| *known == category) {
+            Some((_, group)) => group.push(column),
+            None => columns.push((category, vec![column])),
+        }
+    }
+    Ok(columns)
+}
+
+fn unknown_column(index: usize, name: &str) -> Stop {
+    let expected = format!(
+        "column {} is named {name:?}; expected one of {}, or a category and a code as in measure.calls, with the category one of {}, {}",
+        index + 1,
+        TEXT_FIELDS.join(", "),
+        NUMBER_CATEGORIES.join(", "),
+        TEXT_CATEGORIES.join(", "),
+    );
+    Stop::expected(1, &expected)
+}
+
+/// Category (`""` for the measurement itself), key, and whether it is a number.
+fn place(name: &str) -> Option<(&'static str, &str, bool)> {
+    let Some((category, code)) = name.split_once('.') else {
+        return TEXT_FIELDS.contains(&name).then_some(("", name, false));
+    };
+    let find = |known: &[&'static str]| known.iter().find(|known| **known == category).copied();
+    if code.is_empty() {
+        return None;
+    }
+    match (find(&NUMBER_CATEGORIES), find(&TEXT_CATEGORIES)) {
+        (Some(category), _) => Some((category, code, true)),
+        (None, Some(category)) => Some((category, code, false)),
+        (None, None) => None,
+    }
+}
+
+fn write_row(row: &csv::ByteRecord, columns: &Columns, line: u64, out: &mut String) -> Result<(), Stop> {
+    out.push('{');
+    for (category, group) in columns {
+        let mut filled = group.iter().filter_map(|column| cell(row, column)).peekable();
+        if filled.peek().is_none() {
+            continue;
+        }
+        if !category.is_empty() {
+            separate(out);
+            out.push_str(&format!("\"{category}\":{{"));
+        }
+        for (column, bytes) in filled {
+            separate(out);
+            write_text(&column.key, out);
+            out.push(':');
+            write_cell(column, bytes, line, out)?;
+        }
+        if !category.is_empty() {
+            out.push('}');
+        }
+    }
+    out.push('}');
+    Ok(())
+}
+
+/// The content of a cell, unless it is empty.
+fn cell<'r, 'c>(row: &'r csv::ByteRecord, column: &'c Column) -> Option<(&'c Column, &'r [u8])> {
+    row.get(column.index).filter(|bytes| !bytes.is_empty()).map(|bytes| (column, bytes))
+}
+
+fn separate(out: &mut String) {
+    if !out.ends_with('{') {
+        out.push(',');
+    }
+}
+
+fn write_cell(column: &Column, bytes: &[u8], line: u64, out: &mut String) -> Result<(), Stop> {
+    let name = &column.name;
+    let text = str::from_utf8(bytes).map_err(|_| Stop::expected(line, &format!("expected UTF-8 text in column {name:?}")))?;
+    if !column.is_number {
+        write_text(text, out);
+        return Ok(());
+    }
+    let number = text.trim();
+    if !is_json_number(number) {
+        return Err(Stop::expected(line, &format!("expected a number such as 12 or 0.5 in column {name:?}")));
+    }
+    out.push_str(number);
+    Ok(())
+}
+
+fn is_json_number(text: &str) -> bool {
+    text.starts_with(|first: char| first == '-' || first.is_ascii_digit())
+        && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
+}
+
+fn write_text(text: &str, out: &mut String) {
+    out.push_str(&serde_json::Value::from(text).to_string());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::send::read::collect;
+
+    fn check(text: &str, expected: Result<&[(u64, &str)], &str>) {
+        let found = collect(|sink| read(text.as_bytes(), sink));
+        let expected =
+            expected.map(|found| found.iter().map(|(line, text)| (*line, (*text).to_owned())).collect()).map_err(str::to_owned);
+        assert_eq!(found, expected, "{text}");
+    }
+
+    #[test]
+    fn a_row_becomes_a_measurement_and_numbers_stay_as_written() {
+        check(
+            "uid,meter,account,ts,measure.calls,what.region,measure.bytes\nu1,m,a,2026-11-01T00:00:00Z,1.50,eu-west,-2e3\n",
+            Ok(&[(
+                2,
+                r#"{"uid":"u1","meter":"m","account":"a","ts":"2026-11-01T00:00:00Z","measure":{"calls":1.50,"bytes":-2e3},"what":{"region":"eu-west"}}"#,
+            )]),
+        );
+    }
+
+    #[test]
+    fn an_empty_cell_is_a_field_that_is_not_there() {
+        check(
+            "uid,meter,account,ts,measure.calls,what.region\n,m,a,t,,eu\n,m,a,t,,\n",
+            Ok(&[
+                (2, r#"{"meter":"m","account":"a","ts":"t","what":{"region":"eu"}}"#),
+                (3, r#"{"meter":"m","account":"a","ts":"t"}"#),
+            ]),
+        );
+    }
+
+    #[test]
+    fn quotes_commas_and_line_feeds_inside_cells_are_text() {
+        check(
+            "meter,account,ts,other.note\r\nm,\"a, b\",t,\"say \"\"hi\"\"\nthen é\"\r\nm,a,t,\\\r\n",
+            Ok(&[
+                (2, r#"{"meter":"m","account":"a, b","ts":"t","other":{"note":"say \"hi\"\nthen é"}}"#),
+                (4, r#"{"meter":"m","account":"a","ts":"t","other":{"note":"\\"}}"#),
+            ]),
+        );
+    }
+
+    #[test]
+    fn a_header_that_would_lose_something_is_refused_before_the_first_row() {
+        check("meter,account\nm,a\n", Err("line 1: expected a column ts in the header"));
+        check("meter,account,ts,ts\nm,a,t,t\n", Err("line 1: expected every column once; found \"ts\" twice"));
+        for name in ["measures.calls", "calls", "measure.", ".calls", ""] {
+            let found = collect(|sink| read(format!("meter,account,ts,{name}\nm,a,t,1\n").as_bytes(), sink));
+            let start = format!("line 1: column 4 is named {name:?}; expected one of uid, meter,");
+            assert!(found.as_ref().is_err_and(|text| text.starts_with(&start)), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_cell_that_is_no_number_is_named_by_line_and_column_and_not_quoted() {
+        for cell in ["secret", "\"1,5\"", "1.", "+1", "01", "0x1", "1 2", "NaN", "true"] {
+            check(
+                &format!("meter,account,ts,cost.eur\nm,a,t,1\nm,a,t,{cell}\n"),
+                Err("line 3: expected a number such as 12 or 0.5 in column \"cost.eur\""),
+            )
+        }
+    }
+
+    #[test]
+    fn a_row_of_another_length_is_named() {
+        check("meter,account,ts\nm,a\n", Err("line 2: expected 3 cells, as many as the header has; found 2"));
+    }
+
+    #[test]
+    fn an_unclosed_quote_does_not_swallow_the_input() {
+        let endless = (&b"meter,account,ts\nm,a,\""[..]).chain(std::io::repeat(b'x'));
+        let found = collect(|sink| read(endless, sink));
+        assert!(found.as_ref().is_err_and(|text| text.ends_with(&Malformed::TooLarge.to_string())), "{found:?}");
+    }
+}

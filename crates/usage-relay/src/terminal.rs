@@ -1,0 +1,89 @@
+//! Everything the command line prints goes through here.
+//!
+//! Results go to standard output, errors and progress to standard error. Progress and colour appear only on a
+//! terminal, so that a file or a pipe never holds either. A reader that closes the pipe early (`… | head`) is no
+//! error: the rest goes unprinted and the exit code still says what became of the command.
+
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
+
+use crate::failure::Failure;
+
+/// How often a progress bar is drawn, in milliseconds: smooth to the eye, and cheap.
+const PROGRESS_TICK_MS: u64 = 100;
+
+/// Prints `text` and a line feed on standard output, at once.
+///
+/// # Errors
+/// If standard output cannot be written, except because its reader has gone.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::CouldNot(format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Prints `value` as one line of JSON on standard output.
+///
+/// # Errors
+/// As [`print`].
+pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string(value).map_err(|error| Failure::CouldNot(format!("cannot write JSON: {error}")))?;
+    print(&text)
+}
+
+/// Prints one line on standard error. There is nowhere left to report that this failed.
+pub(crate) fn complain(text: &str) {
+    drop(writeln!(std::io::stderr().lock(), "usage-relay: {text}"));
+}
+
+/// Whether standard output is a terminal, where colour is welcome.
+pub(crate) fn is_colourful() -> bool {
+    std::io::stdout().is_terminal()
+}
+
+/// Progress on standard error; nothing at all unless that is a terminal.
+#[derive(Debug, Clone)]
+pub(crate) struct Progress(ProgressBar);
+
+impl Progress {
+    /// A bar towards `total` if that is known, else a count that runs. `what` follows the numbers.
+    pub(crate) fn start(total: Option<u64>, what: &'static str) -> Self {
+        if !std::io::stderr().is_terminal() {
+            return Self(ProgressBar::hidden());
+        }
+        let (bar, template) = match total {
+            Some(total) => (ProgressBar::new(total), "{bar:30} {human_pos} of {human_len} {prefix} {msg}"),
+            None => (ProgressBar::new_spinner(), "{spinner} {human_pos} {prefix} {msg}"),
+        };
+        // Also when a command ends early: an error is not printed behind a bar.
+        let bar = bar.with_finish(ProgressFinish::AndClear);
+        bar.set_draw_target(ProgressDrawTarget::stderr());
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.set_prefix(what);
+        bar.enable_steady_tick(Duration::from_millis(PROGRESS_TICK_MS));
+        Self(bar)
+    }
+
+    /// Moves to `position`.
+    pub(crate) fn set(&self, position: u64) {
+        self.0.set_position(position);
+    }
+
+    /// Says what is being waited for.
+    pub(crate) fn say(&self, text: String) {
+        self.0.set_message(text);
+    }
+
+    /// Takes the bar off the screen.
+    pub(crate) fn finish(&self) {
+        self.0.finish_and_clear();
+    }
+}

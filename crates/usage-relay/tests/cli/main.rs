@@ -1,0 +1,9 @@
+//! The command line as a user runs it: the real binary, exit codes, what it prints, and what it does to a queue and a sandbox.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on stops where it is")]
+
+mod command_line;
+mod demo;
+mod queue_stub;
+mod sandbox;
+mod send;
