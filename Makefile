@@ -48,6 +48,7 @@ help: ## this list
 
 function:
 	cargo build --release --locked --package ingest-relay
+	@install -D target/release/ingest-relay target/lambda/ingest-relay/bootstrap
 
 tools:
 	@$(PYTHON) infra/local/install.py
