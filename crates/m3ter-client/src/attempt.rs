@@ -65,7 +65,7 @@ impl Session<'_> {
             Ok(Err(NoToken::Undecided(undecided))) => return later(undecided),
             Err(_) => return later(Undecided::Later),
         };
-        let least = if attempt == 1 { self.least_attempt() } else { Duration::ZERO };
+        let least = if attempt == 1 { self.least_attempt() } else { self.budget.attempt };
         let Some(latest) = self.budget.submit_until.checked_sub(least) else { return later(Undecided::Later) };
         let Some(slot) = self.client.rate.take(self.clock.instant(), latest) else { return later(Undecided::Later) };
         #[expect(clippy::disallowed_methods, reason = "the attempt loop")]
@@ -116,7 +116,10 @@ impl Session<'_> {
                 self.counts.borrow_mut().throttled += 1;
                 Next::Again { told: after, standing: Undecided::Later }
             }
-            Verdict::Retry { after } => Next::Again { told: after, standing: Undecided::Unknown },
+            Verdict::Retry { after } => {
+                self.counts.borrow_mut().server_faults += 1;
+                Next::Again { told: after, standing: Undecided::Unknown }
+            }
         }
     }
 }

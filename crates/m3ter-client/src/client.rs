@@ -70,8 +70,12 @@ impl Client {
         evidence.is_some_and(|evidence| evidence.generation == generation && now_ms.saturating_sub(evidence.at_ms) <= EVIDENCE_MS)
     }
 
+    /// An acceptance under an older token, answered late, does not take the place of one under a newer.
     pub(crate) fn note_acceptance(&self, generation: u64, at_ms: i64) {
-        *self.evidence.lock().unwrap_or_else(PoisonError::into_inner) = Some(Evidence { generation, at_ms });
+        let mut evidence = self.evidence.lock().unwrap_or_else(PoisonError::into_inner);
+        if evidence.is_none_or(|evidence| evidence.generation <= generation) {
+            *evidence = Some(Evidence { generation, at_ms });
+        }
     }
 }
 

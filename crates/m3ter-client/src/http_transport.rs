@@ -27,6 +27,8 @@ impl HttpTransport {
     pub fn new() -> Result<HttpTransport, reqwest::Error> {
         let client = reqwest::Client::builder()
             .user_agent(concat!("usage-relay/", env!("CARGO_PKG_VERSION")))
+            // The environment is read in one place, and credentials go nowhere but to m3ter.
+            .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .pool_idle_timeout(IDLE)
             .connect_timeout(CONNECT)

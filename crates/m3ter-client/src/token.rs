@@ -17,6 +17,9 @@ use crate::transport::NoAnswer;
 /// Most time before its end at which a token is renewed; a tenth of its life, if that is less.
 const MARGIN_MS: i64 = 60_000;
 
+/// Life of a token whose answer does not state one. m3ter's do.
+const LIFE_UNSTATED_S: i64 = 300;
+
 /// What is kept between invocations.
 #[derive(Default)]
 pub(crate) struct Tokens {
@@ -106,7 +109,8 @@ impl Session<'_> {
 
     async fn fetch(&self, tokens: &mut Tokens, after_refusal: bool) -> Result<Token, NoToken> {
         let Some(credentials) = &tokens.credentials else { return Err(NoToken::Retry) };
-        let request = token_request(&self.client.token_url, credentials).ok_or(NoToken::Undecided(Undecided::GiveUp))?;
+        let request = token_request(&self.client.token_url, credentials, self.traceparent.as_deref())
+            .ok_or(NoToken::Undecided(Undecided::GiveUp))?;
         let until = self.budget.submit_until.min(self.clock.instant() + self.budget.attempt);
         let answer = match timeout_at(until, self.client.transport.send(request)).await {
             Ok(Ok(answer)) => answer,
@@ -117,7 +121,10 @@ impl Session<'_> {
         };
         match answer.status().as_u16() {
             200 => {}
-            408 | 429 | 500..=599 => return Err(NoToken::Retry),
+            408 | 429 | 500..=599 => {
+                self.counts.borrow_mut().server_faults += 1;
+                return Err(NoToken::Retry);
+            }
             400..=499 => return Err(NoToken::Undecided(Undecided::GiveUp)),
             _ => return Err(self.no_token_in_it()),
         }
@@ -125,7 +132,7 @@ impl Session<'_> {
         let bearer = format!("Bearer {}", granted.access_token);
         let mut header = HeaderValue::try_from(bearer).map_err(|_| self.no_token_in_it())?;
         header.set_sensitive(true);
-        let life_ms = granted.expires_in.unwrap_or(0).saturating_mul(1_000).max(0);
+        let life_ms = granted.expires_in.unwrap_or(LIFE_UNSTATED_S).saturating_mul(1_000).max(0);
         tokens.generation += 1;
         let token = Token {
             header,
@@ -146,15 +153,14 @@ impl Session<'_> {
     }
 }
 
-fn token_request(url: &str, credentials: &Credentials) -> Option<Request<Bytes>> {
+fn token_request(url: &str, credentials: &Credentials, traceparent: Option<&str>) -> Option<Request<Bytes>> {
     let pair = format!("{}:{}", credentials.access_key_id.expose_secret(), credentials.api_secret.expose_secret());
     let mut basic = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(pair))).ok()?;
     basic.set_sensitive(true);
-    Request::builder()
-        .method(Method::POST)
-        .uri(url)
-        .header(CONTENT_TYPE, "application/json")
-        .header(AUTHORIZATION, basic)
-        .body(Bytes::from_static(br#"{"grant_type":"client_credentials"}"#))
-        .ok()
+    let mut request =
+        Request::builder().method(Method::POST).uri(url).header(CONTENT_TYPE, "application/json").header(AUTHORIZATION, basic);
+    if let Some(traceparent) = traceparent {
+        request = request.header("traceparent", traceparent);
+    }
+    request.body(Bytes::from_static(br#"{"grant_type":"client_credentials"}"#)).ok()
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
@@ -13,6 +14,9 @@ use tokio::time::{Instant, timeout_at};
 
 /// Fast, and usage compresses about tenfold at it.
 const ZSTD_LEVEL: i32 = 3;
+
+/// The longest a probe waits.
+const PROBE: Duration = Duration::from_secs(5);
 
 /// Where quarantine and the rest of the relay's objects live. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -53,9 +57,10 @@ impl Store {
         self.suspect.load(Ordering::Relaxed)
     }
 
-    /// Puts a small object, to see whether putting works.
+    /// Puts a small object, to see whether putting works. Takes at most 5 s: a store that hangs must not cost an
+    /// invocation of waiting each time.
     pub async fn probe(&self, until: Instant) -> Result<(), StoreError> {
-        self.put("probe/v1/last", Bytes::from_static(b"{}\n"), until).await
+        self.put("probe/v1/last", Bytes::from_static(b"{}\n"), until.min(Instant::now() + PROBE)).await
     }
 
     /// Writes `lines` as one compressed object, whole or not at all.

@@ -59,7 +59,8 @@ fn plan(messages: &[Inbound<'_>], outcomes: &[Outcome], mut uniform: impl FnMut(
             Some(after) => Some(whole_seconds(*after).min(BRAKE_LONG_S)),
             None => before_delivery(message.receives, uniform()),
         };
-        let Some(seconds) = seconds else { continue };
+        // SQS would turn down the whole call for one delivery without a handle.
+        let Some(seconds) = seconds.filter(|_| !message.handle.is_empty()) else { continue };
         let delay = Delay { handle: message.handle.to_owned(), seconds };
         match after.is_some() || message.receives <= BRAKE_SHORTEN_TO {
             true => sooner.push(delay),
@@ -79,8 +80,8 @@ fn whole_seconds(wait: Duration) -> u32 {
 mod tests {
     use super::*;
 
-    fn check(deliveries: &[(u32, Outcome)], expected: &[u32]) {
-        let message = |receives: u32| Inbound {
+    fn message(receives: u32) -> Inbound<'static> {
+        Inbound {
             id: "m",
             handle: "h",
             body: "",
@@ -89,7 +90,10 @@ mod tests {
             sent_at_ms: None,
             first_received_at_ms: None,
             source: "q",
-        };
+        }
+    }
+
+    fn check(deliveries: &[(u32, Outcome)], expected: &[u32]) {
         let messages: Vec<_> = deliveries.iter().map(|(receives, _)| message(*receives)).collect();
         let outcomes: Vec<_> = deliveries.iter().map(|(_, outcome)| *outcome).collect();
         let seconds: Vec<u32> = plan(&messages, &outcomes, || 1.0).into_iter().map(|delay| delay.seconds).collect();
@@ -111,6 +115,12 @@ mod tests {
     #[test]
     fn a_measurement_ahead_of_its_time_is_delivered_when_it_is_due() {
         check(&[(9, Outcome::Return { after: Some(Duration::from_millis(61_001)) })], &[62]);
+    }
+
+    #[test]
+    fn a_delivery_without_a_handle_is_not_asked_for_since_it_would_cost_the_others_of_its_call() {
+        let message = Inbound { handle: "", ..message(1) };
+        assert_eq!(plan(&[message], &[BACK], || 1.0), []);
     }
 
     #[test]

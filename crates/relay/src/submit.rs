@@ -3,6 +3,10 @@
 //! m3ter turns down a request as a whole and does not say for which measurement. So a batch that was turned down becomes a
 //! suspect, and suspects are halved until one measurement is left. Blame needs evidence: only if m3ter accepted something
 //! under the same token is a lone suspect the culprit; else the fault may be ours, and everything goes back to the queue.
+//! What is wide goes first, batches that were not tried yet above all, so that the many who are not to blame are soon accepted.
+//! Then the earliest measurements: the time that is left settles a few messages whole, not all of them half, and a
+//! redelivery has fewer to look through.
+//!
 //! Without evidence one search goes down to a single measurement, since an acceptance may turn up on the way; it costs at
 //! most [`SEARCH_REQUESTS_MAX`] requests.
 
@@ -22,6 +26,9 @@ use relay_core::settle::Fate;
 
 /// Two requests for each halving of a full batch.
 const SEARCH_REQUESTS_MAX: u32 = 2 * BATCH_MEASUREMENTS_MAX.ilog2() + 2;
+
+/// Halves of more measurements than this are wide.
+const WIDE: usize = BATCH_MEASUREMENTS_MAX / 8;
 
 /// What is to be submitted.
 #[derive(Clone, Copy)]
@@ -108,7 +115,10 @@ struct Flight<'f, 's, 'a> {
     submission: Submission<'f, 'a>,
     fates: &'f mut [Fate],
     flown: &'f mut Flown,
+    /// As packed, not tried yet.
     queue: VecDeque<Batch>,
+    /// Halves of suspects: wide ones first, then by their first measurement.
+    halves: BTreeMap<(bool, usize), Batch>,
     suspects: Vec<Suspect>,
     search_requests_left: u32,
 }
@@ -125,8 +135,16 @@ impl<'f, 's, 'a> Flight<'f, 's, 'a> {
         // Guard lets nothing through that does not fit a batch alone; should it, that stays undecided.
         flown.batches += packed.batches.len() as u64;
         flown.measurements += packed.batches.iter().map(|batch| batch.members.len() as u64).sum::<u64>();
-        let queue = packed.batches.into();
-        Flight { session, submission, fates, flown, queue, suspects: Vec::new(), search_requests_left: SEARCH_REQUESTS_MAX }
+        Flight {
+            session,
+            submission,
+            fates,
+            flown,
+            queue: packed.batches.into(),
+            halves: BTreeMap::new(),
+            suspects: Vec::new(),
+            search_requests_left: SEARCH_REQUESTS_MAX,
+        }
     }
 
     async fn fly(mut self) {
@@ -134,18 +152,23 @@ impl<'f, 's, 'a> Flight<'f, 's, 'a> {
         let mut flying = FuturesUnordered::new();
         loop {
             while flying.len() < submission.in_flight.max(1)
-                && let Some(batch) = self.queue.pop_front()
+                && let Some(batch) = self.next()
             {
                 let body = Bytes::from(batch.encode(|index| text(submission, index)));
                 flying.push(async move { (session.submit(body).await, batch) });
             }
             match flying.next().await {
                 Some((submitted, batch)) => self.record(submitted, batch),
-                None if self.release_suspects() => {}
+                None if self.search() => {}
                 None => break,
             }
         }
         self.flown.unproven += self.suspects.len() as u64;
+    }
+
+    fn next(&mut self) -> Option<Batch> {
+        let half = |halves: &mut BTreeMap<(bool, usize), Batch>| halves.pop_first().map(|(_, batch)| batch);
+        self.queue.pop_front().or_else(|| if self.session.has_time() { half(&mut self.halves) } else { None })
     }
 
     fn record(&mut self, submitted: Submitted, batch: Batch) {
@@ -158,18 +181,20 @@ impl<'f, 's, 'a> Flight<'f, 's, 'a> {
             Submitted::Refused { turndown, generation } => self.suspects.push(Suspect { batch, turndown, generation }),
             Submitted::Undecided(Undecided::GiveUp | Undecided::Unknown | Undecided::Later) => {}
         }
+        self.release_suspects();
     }
 
-    /// Puts halves of suspects back into the queue, and settles lone ones that are proven. False when nothing more can be done.
-    fn release_suspects(&mut self) -> bool {
+    /// Halves suspects that are proven, and settles lone ones.
+    fn release_suspects(&mut self) {
         let suspects = std::mem::take(&mut self.suspects);
-        let (proven, unproven) = suspects.into_iter().partition(|suspect| self.session.accepted_under(suspect.generation));
-        self.suspects = unproven;
-        let proven: Vec<Suspect> = proven;
-        for suspect in proven {
+        for suspect in suspects {
+            if !self.session.accepted_under(suspect.generation) {
+                self.suspects.push(suspect);
+                continue;
+            }
             let lone = suspect.batch.members.first().copied();
             match suspect.batch.halve() {
-                Some((first, second)) => self.queue.extend([first, second]),
+                Some(halves) => self.look_into(halves),
                 None => {
                     let detail =
                         format!("expected m3ter to accept it; HTTP {}: {}", suspect.turndown.status, suspect.turndown.words);
@@ -178,23 +203,30 @@ impl<'f, 's, 'a> Flight<'f, 's, 'a> {
                 }
             }
         }
-        if self.queue.is_empty() && self.search_requests_left >= 2 {
-            self.search();
-        }
-        !self.queue.is_empty() && self.session.has_time()
     }
 
-    /// Halves the smallest suspect that can be halved and is not more likely turned down for credentials.
-    fn search(&mut self) {
+    fn look_into(&mut self, (first, second): (Batch, Batch)) {
+        let in_order = |batch: Batch| {
+            let first = batch.members.first().copied()?;
+            Some(((batch.members.len() <= WIDE, first), batch))
+        };
+        self.halves.extend([first, second].into_iter().filter_map(in_order));
+    }
+
+    /// Without evidence: halves the smallest suspect that can be halved and is not more likely turned down for credentials.
+    /// False when nothing more can be done.
+    fn search(&mut self) -> bool {
+        if self.search_requests_left < 2 || !self.session.has_time() {
+            return false;
+        }
         let searchable = |suspect: &Suspect| suspect.batch.members.len() > 1 && !suspect.turndown.credentials_likelier;
         let smallest = (0..self.suspects.len())
             .filter(|place| self.suspects.get(*place).is_some_and(searchable))
             .min_by_key(|place| self.suspects.get(*place).map(|suspect| suspect.batch.members.len()));
-        let Some(place) = smallest else { return };
-        if let Some((first, second)) = self.suspects.remove(place).batch.halve() {
-            self.queue.extend([first, second]);
-            self.search_requests_left -= 2;
-        }
+        let Some(halves) = smallest.and_then(|place| self.suspects.remove(place).batch.halve()) else { return false };
+        self.look_into(halves);
+        self.search_requests_left -= 2;
+        true
     }
 }
 

@@ -46,7 +46,8 @@ async fn main() -> ExitCode {
 async fn start() -> Result<Function, Error> {
     let config = Config::from_env()?;
     let sdk = aws::load().await;
-    let store = Store::open(&config.store_url, &aws::s3_access(&sdk, config.s3_endpoint).await)?;
+    let s3 = aws::s3_access(&sdk, config.s3_endpoint).await;
+    let store = Store::open(&config.store_url, &s3).map_err(|error| format!("STORE_URL: {error}"))?;
     let secrets = Arc::new(SecretsManager::new(&sdk, config.secret_arn));
     let client = Client::new(Arc::new(HttpTransport::new()?), secrets, &config.client);
     let queue = Box::new(SqsQueue::new(&sdk, config.queue_url));

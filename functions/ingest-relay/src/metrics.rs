@@ -29,7 +29,7 @@ const fn metric(name: &'static str, unit: &'static str, meaning: &'static str) -
 }
 
 /// All metrics.
-pub const METRICS: [Metric; 25] = [
+pub const METRICS: [Metric; 26] = [
     metric("Received", "Count", "messages delivered"),
     metric("Done", "Count", "messages that left the queue"),
     metric("Returned", "Count", "messages left in the queue"),
@@ -44,6 +44,7 @@ pub const METRICS: [Metric; 25] = [
     metric("Attempts", "Count", "requests with a batch"),
     metric("SubmitLatency", "Milliseconds", "time from request to answer"),
     metric("Throttled", "Count", "answers 429"),
+    metric("ServerFault", "Count", "answers 408, 409 and 5xx"),
     metric("UnknownAnswer", "Count", "no answer, or one that is not m3ter's"),
     metric("GiveUp", "Count", "batches given up for a fault of ours: credentials, host, permission"),
     metric("Unproven", "Count", "batches turned down without evidence that data is to blame"),
@@ -107,6 +108,7 @@ fn values(invocation: Invocation<'_>, report: &Report, braked: Braked) -> Vec<(&
         ("Batches", json!(report.batches)),
         ("Attempts", json!(client.attempts)),
         ("Throttled", json!(client.throttled)),
+        ("ServerFault", json!(client.server_faults)),
         ("UnknownAnswer", json!(client.unknown_answers)),
         ("GiveUp", json!(client.give_ups)),
         ("Unproven", json!(report.unproven)),

@@ -1,0 +1,137 @@
+//! Who imports whom, and what is linked into what is shipped.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Command;
+
+use cargo_metadata::{Metadata, MetadataCommand};
+
+const CORE: [&str; 4] = ["m3ter-client", "relay", "relay-core", "relay-store"];
+
+/// What each package of the workspace may import of the others. A new one gets a line here.
+fn may_import(package: &str, is_function: bool) -> BTreeSet<&'static str> {
+    match package {
+        "relay-core" | "m3ter-sandbox" => [].into(),
+        "m3ter-client" | "relay-store" => ["relay-core"].into(),
+        "relay" => ["m3ter-client", "relay-core", "relay-store"].into(),
+        "usage-relay" => CORE.into_iter().chain(["m3ter-sandbox"]).collect(),
+        _ if is_function => CORE.into(),
+        other => panic!("expected a line that says what {other} may import"),
+    }
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// What the manifests say; dependencies are not resolved.
+fn workspace() -> Metadata {
+    let mut command = MetadataCommand::new();
+    command.manifest_path(root().join("Cargo.toml")).no_deps().other_options(["--offline", "--locked"].map(String::from));
+    command.exec().unwrap()
+}
+
+/// Of each package: whether it is a function, and what it imports of the workspace, by tests too.
+fn imports() -> BTreeMap<String, (bool, BTreeSet<String>)> {
+    let workspace = workspace();
+    let ours: BTreeSet<&str> = workspace.packages.iter().map(|package| package.name.as_str()).collect();
+    let of = |package: &cargo_metadata::Package| {
+        let is_function = package.manifest_path.as_std_path().starts_with(root().join("functions"));
+        let imported = package.dependencies.iter().map(|dependency| dependency.name.clone());
+        (package.name.to_string(), (is_function, imported.filter(|name| ours.contains(name.as_str())).collect()))
+    };
+    workspace.packages.iter().map(of).collect()
+}
+
+/// Names and versions of everything that is linked into `package` on this platform, exactly as cargo builds it.
+fn linked(package: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let arguments = ["tree", "--offline", "--locked", "--edges", "normal", "--prefix", "none", "--format", "{p}", "--package"];
+    let told = Command::new(env!("CARGO")).args(arguments).arg(package).current_dir(root()).output().unwrap();
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    let mut linked: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for line in String::from_utf8(told.stdout).unwrap().lines() {
+        let mut words = line.split_whitespace();
+        if let (Some(name), Some(version)) = (words.next(), words.next()) {
+            linked.entry(name.into()).or_default().insert(version.into());
+        }
+    }
+    linked
+}
+
+#[test]
+fn each_package_imports_only_what_lies_below_it() {
+    for (package, (is_function, imported)) in imports() {
+        if package == "relay-tests" {
+            continue; // may import all
+        }
+        let allowed = may_import(&package, is_function);
+        for name in imported {
+            assert!(allowed.contains(name.as_str()), "expected {package} not to import {name}");
+        }
+    }
+}
+
+#[test]
+fn nobody_imports_a_function_the_command_line_or_the_tests() {
+    let imports = imports();
+    let functions = imports.iter().filter(|(_, (is_function, _))| *is_function).map(|(name, _)| name.as_str());
+    let ends: BTreeSet<&str> = functions.chain(["usage-relay", "relay-tests"]).collect();
+    assert!(ends.contains("ingest-relay"));
+    for (package, (_, imported)) in imports.iter().filter(|(package, _)| *package != "relay-tests") {
+        assert!(imported.iter().all(|name| !ends.contains(name.as_str())), "{package} imports {imported:?}");
+    }
+}
+
+#[test]
+fn only_functions_depend_on_the_lambda_runtime() {
+    let workspace = workspace();
+    let dependent =
+        workspace.packages.iter().filter(|package| package.dependencies.iter().any(|one| one.name == "lambda_runtime"));
+    for package in dependent {
+        let manifest = package.manifest_path.as_std_path();
+        let allowed = manifest.starts_with(root().join("functions")) || manifest.starts_with(root().join("tests"));
+        assert!(allowed, "expected {} not to depend on lambda_runtime", package.name);
+    }
+}
+
+#[test]
+fn the_core_is_linked_with_nothing_that_waits_speaks_or_logs() {
+    let linked = linked("relay-core");
+    assert!(linked.contains_key("relay-core"));
+    let exact =
+        ["tokio", "async-trait", "reqwest", "hyper", "http", "object_store", "rustls", "tracing", "log", "rand", "fastrand"];
+    let families = ["aws-", "lambda", "futures", "tokio-"];
+    for name in linked.keys() {
+        let banned = exact.contains(&name.as_str()) || families.iter().any(|family| name.starts_with(family));
+        assert!(!banned, "expected relay-core not to be linked with {name}");
+    }
+}
+
+#[test]
+fn the_sandbox_shares_no_reading_of_m3ters_rules_with_the_relay() {
+    let linked = linked("m3ter-sandbox");
+    let ours = imports();
+    let shared: Vec<&String> = linked.keys().filter(|name| ours.contains_key(*name) && *name != "m3ter-sandbox").collect();
+    assert!(shared.is_empty(), "{shared:?}");
+}
+
+#[test]
+fn the_function_has_one_tls_stack_one_crypto_provider_and_one_version_of_each_part_of_http() {
+    let linked = linked("ingest-relay");
+    for banned in ["ring", "native-tls", "openssl", "openssl-sys", "boring", "aws-lc-fips-sys", "rustls-pemfile"] {
+        assert!(!linked.contains_key(banned), "expected {banned} not to be linked");
+    }
+    for single in ["rustls", "tokio-rustls", "hyper-rustls", "aws-lc-rs", "aws-lc-sys", "hyper", "reqwest", "http", "tokio"] {
+        let versions =
+            linked.get(single).unwrap_or_else(|| panic!("expected {single} to be linked: is this rule still about it?"));
+        assert_eq!(versions.len(), 1, "{single}: {versions:?}");
+    }
+}
+
+#[test]
+fn what_is_shipped_is_linked_with_no_sandbox_and_no_command_line() {
+    let linked = linked("ingest-relay");
+    for banned in ["m3ter-sandbox", "usage-relay", "axum", "clap", "indicatif", "csv"] {
+        assert!(!linked.contains_key(banned), "expected {banned} not to be linked");
+    }
+}
