@@ -185,6 +185,7 @@ async fn a_secret_that_cannot_be_used_returns_everything_and_is_right_again_late
         world.vault.now(reading.clone());
         let handled = world.deliver(&one()).await;
         handled.counts(&[("Returned", 1), ("GiveUp", given_up), ("Quarantined", 0), ("Attempts", 0)]);
+        assert!(handled.count("SecretUnreadable") >= 1, "{reading:?}");
         world.vault.now(Reading::Gives(KEY.0, KEY.1));
         assert!(world.is_done(&one()[0]).await, "{reading:?}");
     }

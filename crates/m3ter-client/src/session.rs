@@ -45,6 +45,8 @@ pub struct Counts {
     pub throttled: u64,
     /// Answers 408, 409 and 5xx, to a batch or to the request for a token.
     pub server_faults: u64,
+    /// Times that the secret could not be read, whatever the cause.
+    pub secret_failures: u64,
     /// Attempts without an answer, or with one that cannot be m3ter's.
     pub unknown_answers: u64,
     /// Batches given up for a fault of ours.

@@ -96,15 +96,17 @@ impl Session<'_> {
     }
 
     async fn read_secret(&self, tokens: &mut Tokens) -> Result<(), NoToken> {
-        match timeout_at(self.budget.submit_until, self.client.secrets.read()).await {
+        let failure = match timeout_at(self.budget.submit_until, self.client.secrets.read()).await {
             Ok(Ok(credentials)) => {
                 tokens.credentials = Some(credentials);
-                Ok(())
+                return Ok(());
             }
-            Ok(Err(SecretsError::Denied | SecretsError::Malformed)) => Err(NoToken::Undecided(Undecided::GiveUp)),
-            Ok(Err(SecretsError::Unreachable)) => Err(NoToken::Retry),
-            Err(_) => Err(NoToken::Undecided(Undecided::Later)),
-        }
+            Ok(Err(SecretsError::Denied | SecretsError::Malformed)) => NoToken::Undecided(Undecided::GiveUp),
+            Ok(Err(SecretsError::Unreachable)) => NoToken::Retry,
+            Err(_) => NoToken::Undecided(Undecided::Later),
+        };
+        self.counts.borrow_mut().secret_failures += 1;
+        Err(failure)
     }
 
     async fn fetch(&self, tokens: &mut Tokens, after_refusal: bool) -> Result<Token, NoToken> {

@@ -60,12 +60,13 @@ impl Number {
         exact.map_or_else(fallback, |(units, scale)| Some(Self(Repr::Exact { units, scale })))
     }
 
-    /// The sum of both.
+    /// The sum of both; beyond the range of a double its largest or smallest, since JSON has no word for infinity.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
+        let double = || (self.as_f64() + other.as_f64()).clamp(f64::MIN, f64::MAX);
         aligned(self, other)
             .and_then(|(left, right, scale)| Some(Self(Repr::Exact { units: left.checked_add(right)?, scale })))
-            .unwrap_or_else(|| Self(Repr::Double(self.as_f64() + other.as_f64())))
+            .unwrap_or_else(|| Self(Repr::Double(double())))
     }
 
     /// The nearest double.
@@ -163,6 +164,16 @@ mod tests {
         assert_eq!(sum(&["0e99"]), "0");
         assert!(Number::parse("1e400").is_none(), "beyond a double");
         assert!(Number::parse("\"1\"").is_none());
+    }
+
+    #[test]
+    fn a_sum_beyond_a_double_stays_a_number_that_json_can_hold() {
+        for (number, most) in [("1e308", f64::MAX), ("-1e308", f64::MIN)] {
+            let number = Number::parse(number).unwrap();
+            let sum = number.plus(number);
+            assert_eq!(serde_json::to_string(&sum).unwrap().parse(), Ok(most));
+            assert_eq!(sum.plus(number).as_f64(), most);
+        }
     }
 
     #[test]

@@ -74,9 +74,9 @@ impl Config {
 
         let org_id = read.text("M3TER_ORG_ID", "the organisation's id: letters, digits, - and _", is_org_id);
         let secret_arn = read.text("M3TER_SECRET_ARN", "the ARN of a Secrets Manager secret", |arn| arn.starts_with("arn:"));
-        let store_url = read.text("STORE_URL", "s3://bucket/prefix, file:///folder, or memory:", |url| {
-            let names_a_bucket = url.strip_prefix("s3://").is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'));
-            names_a_bucket || ["file:///", "memory:"].into_iter().any(|scheme| url.starts_with(scheme))
+        // The store must outlive the function: memory and Lambda's own disk do not.
+        let store_url = read.text("STORE_URL", "s3://bucket/prefix", |url| {
+            url.strip_prefix("s3://").is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'))
         });
         let queue_url = read.text(
             "QUEUE_URL",
@@ -226,6 +226,8 @@ mod tests {
             ("REQUESTS_PER_SECOND", "0"),
             ("REQUESTS_PER_SECOND", "51"),
             ("STORE_URL", "s3:///prefix"),
+            ("STORE_URL", "memory:"),
+            ("STORE_URL", "file:///tmp"),
             ("MAXIMUM_CONCURRENCY", "1"),
             ("MAXIMUM_CONCURRENCY", "many"),
             ("BATCHES_IN_FLIGHT", "17"),

@@ -29,7 +29,7 @@ const fn metric(name: &'static str, unit: &'static str, meaning: &'static str) -
 }
 
 /// All metrics.
-pub const METRICS: [Metric; 26] = [
+pub const METRICS: [Metric; 27] = [
     metric("Received", "Count", "messages delivered"),
     metric("Done", "Count", "messages that left the queue"),
     metric("Returned", "Count", "messages left in the queue"),
@@ -47,6 +47,7 @@ pub const METRICS: [Metric; 26] = [
     metric("ServerFault", "Count", "answers 408, 409 and 5xx"),
     metric("UnknownAnswer", "Count", "no answer, or one that is not m3ter's"),
     metric("GiveUp", "Count", "batches given up for a fault of ours: credentials, host, permission"),
+    metric("SecretUnreadable", "Count", "times that the secret could not be read, whatever the cause"),
     metric("Unproven", "Count", "batches turned down without evidence that data is to blame"),
     metric("StoreFailed", "Count", "invocations in which the quarantine could not be written"),
     metric("PayloadPointers", "Count", "messages whose body lies in S3, returned"),
@@ -111,6 +112,7 @@ fn values(invocation: Invocation<'_>, report: &Report, braked: Braked) -> Vec<(&
         ("ServerFault", json!(client.server_faults)),
         ("UnknownAnswer", json!(client.unknown_answers)),
         ("GiveUp", json!(client.give_ups)),
+        ("SecretUnreadable", json!(client.secret_failures)),
         ("Unproven", json!(report.unproven)),
         ("StoreFailed", json!(u8::from(!report.store_ok))),
         ("PayloadPointers", json!(report.pointers)),
