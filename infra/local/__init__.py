@@ -8,6 +8,7 @@ The map, from the outside in:
 - `package`, `stack`: the function's zip, and the stack it is deployed with
 - `function`: what the deployed function printed, and its process
 - `processes`, `wait`, `steps`, `settings`: start and stop, conditions with a deadline, calm output, paths and names
+- `catalogue.json`: the meter that `up` begins with
 - `install`: installs the pinned tools all of these need
 
 The rule: the template is deployed as it is, only the place of the function's zip is filled in. Everything listens on

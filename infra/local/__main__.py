@@ -9,7 +9,7 @@ import signal
 import sys
 
 from infra.local.processes import running, terminate_like_interrupt
-from infra.local.settings import COMMAND_BINARY, require
+from infra.local.settings import CATALOGUE, COMMAND_BINARY, require
 from infra.local.setup import Local, local
 from infra.local.steps import say
 
@@ -26,9 +26,10 @@ def main() -> int:
 
     terminate_like_interrupt()
     try:
-        with local(arguments.command) as relay:
-            if arguments.command == "up":
+        if arguments.command == "up":
+            with local("up", catalogue=CATALOGUE) as relay:
                 return _up(relay)
+        with local("demo") as relay:
             return _demo(relay, arguments.measurements, arguments.messages)
     except KeyboardInterrupt:
         say("interrupted; everything was stopped")
@@ -44,10 +45,16 @@ def _up(relay: Local) -> int:
         "QUEUE_URL": relay.outputs["QueueUrl"],
         "DEAD_LETTER_QUEUE_URL": relay.outputs["DeadLetterQueueUrl"],
         "STORE_URL": relay.outputs["StoreUrl"],
+        "SECRET_ARN": relay.outputs["SecretArn"],
+        "LOG_GROUP_NAME": relay.outputs["LogGroupName"],
         "SANDBOX_URL": relay.sandbox.url,
     }
+    print("# for another shell:")
     for name, value in (relay.emulator.environment() | relay.sandbox.environment() | places).items():
         print(f"export {name}={shlex.quote(value)}")
+    print("# then, for example:")
+    print(f'#   {shlex.quote(str(COMMAND_BINARY))} send --demo 1000 --queue-url "$QUEUE_URL"')
+    print('#   curl "$SANDBOX_URL/_sandbox/ledger"')
     print("# ready; Ctrl-C stops everything", flush=True)
     while True:
         signal.pause()

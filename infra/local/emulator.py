@@ -7,7 +7,9 @@ MiniStack needs its own `AWS_ENDPOINT_URL`: it hands that to the functions it ru
 aim at real AWS. Its temporary files (the function's unpacked zip) go to a folder that is removed with it; that folder's
 path is also what the function's processes are known by.
 
-Not as on AWS: a mapping hands over at most 10 messages and honours no batching window; alarms never fire.
+Not as on AWS. MiniStack's mapping hands over at most 10 messages and honours no batching window; its alarms never fire.
+LocalStack's mapping reads each body that is one JSON value, and hands over what it would write for that: of a key that is
+there twice, the function sees one.
 """
 
 import os
@@ -26,6 +28,10 @@ from infra.local.settings import REGION, START_DEADLINE_S
 from infra.local.wait import until
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+HEALTH = "/_localstack/health"
+"""Both emulators serve this path."""
+MINISTACK_HEALTH = "/_ministack/health"
+
 ACCESS_KEY_ID = "test"
 SECRET_ACCESS_KEY = "test"
 """Emulators take any credentials; these two are the customary ones, and open nothing anywhere."""
@@ -38,6 +44,8 @@ class Emulator:
     url: str
     files: Path | None
     """Where it unpacks functions; None for one that ran already."""
+    ministack: bool
+    """Whether it is MiniStack, with MiniStack's peculiarities."""
 
     @property
     def ours(self) -> bool:
@@ -70,7 +78,7 @@ def emulator(logs: Path, files: Path) -> Iterator[Emulator]:
         until(lambda: _answers(url) or process.poll() is not None, f"the emulator at {url} answers", START_DEADLINE_S)
         if process.poll() is not None:
             raise RuntimeError(f"the emulator ended with {process.returncode}: see {log}")
-        yield Emulator(url=url, files=files)
+        yield Emulator(url=url, files=files, ministack=True)
 
 
 def _running_already(url: str) -> Emulator:
@@ -78,7 +86,7 @@ def _running_already(url: str) -> Emulator:
         raise ValueError(f"AWS_ENDPOINT_URL is {url}: expected an emulator on loopback, such as http://127.0.0.1:4566")
     if not _answers(url):
         raise ValueError(f"AWS_ENDPOINT_URL is {url}, but nothing answers there: start it, or unset AWS_ENDPOINT_URL")
-    return Emulator(url=url, files=None)
+    return Emulator(url=url, files=None, ministack=_answers(url, MINISTACK_HEALTH))
 
 
 def _variables(port: int, files: Path) -> dict[str, str]:
@@ -103,11 +111,11 @@ def _free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-def _answers(url: str) -> bool:
-    # Both emulators serve LocalStack's health path. Proxies of the environment must not be asked for loopback.
+def _answers(url: str, path: str = HEALTH) -> bool:
+    # Proxies of the environment must not be asked for loopback.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(f"{url.rstrip('/')}/_localstack/health", timeout=2) as answer:
+        with opener.open(f"{url.rstrip('/')}{path}", timeout=2) as answer:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False

@@ -7,6 +7,8 @@ invocations arrives with its next one.
 import json
 import os
 import subprocess
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,19 @@ PLATFORM = ("START RequestId:", "END RequestId:", "REPORT RequestId:")
 """Lines that Lambda itself writes around an invocation."""
 
 
-def output(logs: Any, group: str) -> list[str]:
+def log_groups(logs: Any, outputs: Mapping[str, str]) -> list[str]:
+    """The log groups that hold what the function printed: the stack's, or, from LocalStack, the one that AWS would make."""
+    wanted = {outputs["LogGroupName"], f"/aws/lambda/{outputs['FunctionName']}"}
+    pages = logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix="/aws/lambda/")
+    return sorted(wanted & {group["logGroupName"] for page in pages for group in page["logGroups"]})
+
+
+def output(logs: Any, groups: Sequence[str]) -> list[str]:
     """Every line the function printed so far, oldest first, without Lambda's own. `logs` is a CloudWatch Logs client."""
-    pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group)
-    found = [line for page in pages for event in page["events"] for line in event["message"].splitlines()]
+    found: list[str] = []
+    for group in groups:
+        for page in logs.get_paginator("filter_log_events").paginate(logGroupName=group):
+            found += [line for event in page["events"] for line in event["message"].splitlines()]
     return [line for line in found if not line.startswith(PLATFORM)]
 
 
@@ -25,6 +36,14 @@ def invocations(lines: list[str]) -> list[dict[str, Any]]:
     """The JSON lines among `lines` that account for one invocation each."""
     parsed = (json.loads(line) for line in lines if line.startswith("{"))
     return [line for line in parsed if line.get("message") == "invocation"]
+
+
+def sums(lines: list[str]) -> Counter[str]:
+    """The sum of each count over all invocations among `lines`."""
+    found: Counter[str] = Counter()
+    for line in invocations(lines):
+        found.update({name: value for name, value in line.items() if isinstance(value, int)})
+    return found
 
 
 def pids(files: Path) -> list[int]:

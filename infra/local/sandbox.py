@@ -7,11 +7,13 @@ import json
 import secrets
 import subprocess
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from infra.local.processes import environment, running
 from infra.local.settings import COMMAND_BINARY, START_DEADLINE_S, require
@@ -41,9 +43,26 @@ class Sandbox:
         """What the sandbox counted: totals, meters, requests, and each measurement if `measurements`."""
         return self._call("GET", f"/_sandbox/ledger?measurements={str(measurements).lower()}")
 
+    def totals(self) -> dict[str, Any]:
+        """What the sandbox counted, all in all."""
+        found: dict[str, Any] = self._call("GET", "/_sandbox/ledger?requests=false")["totals"]
+        return found
+
+    def arrived(self, uid: str) -> bool:
+        """Whether a measurement of this uid was accepted."""
+        return bool(self._call("GET", f"/_sandbox/ledger?requests=false&{urlencode({'uid': uid})}")["measurements"])
+
     def add_fault(self, rule: Mapping[str, Any]) -> None:
         """Adds a rule to the script of faults."""
         self._call("POST", "/_sandbox/faults", rule)
+
+    def faults_fired(self) -> Counter[str]:
+        """How often each kind of fault happened so far."""
+        return Counter(self._call("GET", "/_sandbox/faults")["fired"])
+
+    def advance_clock(self, seconds: int) -> None:
+        """Moves the sandbox's clock on: tokens expire, and windows close."""
+        self._call("POST", "/_sandbox/clock", {"advance_s": seconds})
 
     def clear_faults(self) -> None:
         """Ends all scripted trouble."""
@@ -59,10 +78,11 @@ class Sandbox:
 
 
 @contextmanager
-def sandbox(logs: Path, more: tuple[str, ...] = ()) -> Iterator[Sandbox]:
-    """A sandbox for the length of the block, with credentials of its own; `more` are further arguments."""
+def sandbox(logs: Path, catalogue: Path | None = None) -> Iterator[Sandbox]:
+    """A sandbox for the length of the block, with credentials of its own, and with the meters and accounts of `catalogue`."""
     key_id, secret = f"key-{secrets.token_hex(8)}", f"secret-{secrets.token_hex(16)}"
-    argv = [require(COMMAND_BINARY), "sandbox", "--listen", "127.0.0.1:0", "--json", *more]
+    argv = [require(COMMAND_BINARY), "sandbox", "--listen", "127.0.0.1:0", "--json"]
+    argv += ["--catalogue", catalogue] if catalogue else []
     ready, errors = logs / "sandbox.json", logs / "sandbox.log"
     env = environment(M3TER_ACCESS_KEY_ID=key_id, M3TER_API_SECRET=secret)
     with running(argv, env, ready, errors) as process:

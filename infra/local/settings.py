@@ -16,6 +16,9 @@ TEMPLATE = ROOT / "template.yaml"
 CODE_URI = "target/lambda/ingest-relay/"
 """Where the template expects the function's files; the local set-up puts an address in its place."""
 
+CATALOGUE = Path(__file__).with_name("catalogue.json")
+"""What the sandbox of `up` knows at the start: the meter of made-up measurements."""
+
 _TARGET = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target")
 FUNCTION_BINARY = _TARGET / "release" / "ingest-relay"
 """The shipped binary: a release build of the function alone, so that no other crate's features are in it."""

@@ -52,7 +52,8 @@ class Local:
 
     def function_output(self) -> list[str]:
         """Every line the function printed, up to its last finished invocation."""
-        return function.output(self.client("logs"), self.outputs["LogGroupName"])
+        logs = self.client("logs")
+        return function.output(logs, function.log_groups(logs, self.outputs))
 
     def function_pids(self) -> list[int]:
         """The function's processes. Only for an emulator that was started here."""
@@ -67,18 +68,23 @@ def _client(emulator: Emulator, service: str) -> Any:
 
 
 @contextmanager
-def local(name: str, parameters: Mapping[str, str] | None = None, binary: Path = FUNCTION_BINARY) -> Iterator[Local]:
+def local(
+    name: str,
+    parameters: Mapping[str, str] | None = None,
+    binary: Path = FUNCTION_BINARY,
+    catalogue: Path | None = None,
+) -> Iterator[Local]:
     """A whole relay for the length of the block.
 
     `name` names the run's folder of logs; `parameters` are put over those that the local set-up needs; `binary` is the
-    function to deploy.
+    function to deploy; `catalogue` holds what the sandbox knows at the start.
     """
     logs = _log_folder(name)
     try:
         with ExitStack() as stack:
             files = Path(stack.enter_context(_temporary_folder()))
             with step("start the m3ter sandbox"):
-                m3ter = stack.enter_context(sandbox(logs))
+                m3ter = stack.enter_context(sandbox(logs, catalogue))
             with step("start the AWS emulator"):
                 aws = stack.enter_context(emulator(logs, files))
             with step("deploy template.yaml"):

@@ -3,7 +3,7 @@
 The template's text goes to CloudFormation unchanged, but for the one line that says where the function's zip is.
 
 Deleting the stack leaves what the template retains, as it must on AWS: both queues and the store bucket. Locally those
-are deleted too, by their names in this stack only.
+are deleted too, and what the emulator made of its own accord, by their names in this stack only.
 """
 
 import hashlib
@@ -11,12 +11,14 @@ import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from infra.local.emulator import ACCESS_KEY_ID, SECRET_ACCESS_KEY, Emulator
+from infra.local.function import log_groups
 from infra.local.settings import CODE_URI, DEPLOY_DEADLINE_S, REGION, STACK_NAME, TEMPLATE
 from infra.local.wait import until
 
@@ -60,8 +62,9 @@ def deployed(emulator: Emulator, code: bytes, parameters: Mapping[str, str]) -> 
             Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
             Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
         )
-        outputs = _created(emulator, name)
-        _number_the_concurrency(emulator, outputs["FunctionName"])
+        outputs = _reachable(emulator, _created(emulator, name))
+        if emulator.ministack:
+            _number_the_concurrency(emulator, outputs["FunctionName"])
         yield outputs
     finally:
         if not emulator.ours:
@@ -91,6 +94,18 @@ def _created(emulator: Emulator, name: str) -> dict[str, str]:
     return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
 
 
+def _reachable(emulator: Emulator, outputs: Mapping[str, str]) -> dict[str, str]:
+    """The outputs, with queues at the emulator's own address.
+
+    LocalStack names a queue `http://sqs.REGION.HOST:PORT/ACCOUNT/NAME`. That needs DNS, or is no URL at all where HOST is an
+    address. Account and name are what it goes by.
+    """
+    place = urlsplit(emulator.url)
+    queues = {name: urlsplit(value) for name, value in outputs.items() if name.endswith("QueueUrl")}
+    moved = {name: url._replace(scheme=place.scheme, netloc=place.netloc).geturl() for name, url in queues.items()}
+    return {**outputs, **moved}
+
+
 def _number_the_concurrency(emulator: Emulator, function: str) -> None:
     """Sets the mapping's MaximumConcurrency to the number it has.
 
@@ -99,6 +114,7 @@ def _number_the_concurrency(emulator: Emulator, function: str) -> None:
     """
     lambdas = client(emulator, "lambda")
     for mapping in lambdas.list_event_source_mappings(FunctionName=function)["EventSourceMappings"]:
+        # Here it is a number already: the SDK made one of the text.
         most = int(mapping["ScalingConfig"]["MaximumConcurrency"])
         lambdas.update_event_source_mapping(UUID=mapping["UUID"], ScalingConfig={"MaximumConcurrency": most})
 
@@ -124,6 +140,10 @@ def _delete(emulator: Emulator, name: str, outputs: Mapping[str, str]) -> None:
             client(emulator, "sqs").delete_queue(QueueUrl=outputs[queue])
     if "StoreUrl" in outputs:
         _delete_bucket(client(emulator, "s3"), store_place(outputs)[0])
+    if "FunctionName" in outputs:
+        logs = client(emulator, "logs")
+        for group in log_groups(logs, outputs):
+            logs.delete_log_group(logGroupName=group)
 
 
 def store_place(outputs: Mapping[str, str]) -> tuple[str, str]:

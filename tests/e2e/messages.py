@@ -1,32 +1,54 @@
 """Sends messages as any producer would, with AWS's own SDK, and waits until the queue has none left."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from infra.local.setup import Local
 from infra.local.wait import until
 
-BATCH_ENTRIES_MAX = 10
-"""SQS takes at most ten messages a call."""
+CALL_ENTRIES_MAX = 10
+CALL_BYTES_MAX = 1024 * 1024
+"""SQS takes at most ten messages a call, and at most 1 MiB of them together."""
 
 SETTLE_DEADLINE_S = 60.0
 
 
 def send(relay: Local, bodies: Sequence[str], attributes: Mapping[str, str] | None = None) -> list[str]:
     """Sends each of `bodies` as a message with these text `attributes`; returns the message ids, in order."""
+    return send_each(relay, [(body, attributes or {}) for body in bodies])
+
+
+def send_each(relay: Local, messages: Sequence[tuple[str, Mapping[str, str]]]) -> list[str]:
+    """Sends `messages`, each a body with text attributes of its own; returns the message ids, in order."""
     sqs, queue = relay.client("sqs"), relay.outputs["QueueUrl"]
-    typed = {name: {"DataType": "String", "StringValue": value} for name, value in (attributes or {}).items()}
-    ids = []
-    for start in range(0, len(bodies), BATCH_ENTRIES_MAX):
-        entries = [
-            {"Id": str(position), "MessageBody": body, "MessageAttributes": typed}
-            for position, body in enumerate(bodies[start : start + BATCH_ENTRIES_MAX])
-        ]
+    ids: list[str] = []
+    for call in _calls(messages):
+        entries = [_entry(position, body, attributes) for position, (body, attributes) in enumerate(call)]
         answer = sqs.send_message_batch(QueueUrl=queue, Entries=entries)
         assert not answer.get("Failed"), answer["Failed"]
         ids += [sent["MessageId"] for sent in sorted(answer["Successful"], key=lambda sent: int(sent["Id"]))]
     return ids
+
+
+def _calls(messages: Sequence[tuple[str, Mapping[str, str]]]) -> Iterator[list[tuple[str, Mapping[str, str]]]]:
+    """Groups of messages that SQS takes in one call."""
+    call: list[tuple[str, Mapping[str, str]]] = []
+    size = 0
+    for body, attributes in messages:
+        length = len(body.encode()) + sum(len(f"{name}String{value}".encode()) for name, value in attributes.items())
+        if call and (len(call) == CALL_ENTRIES_MAX or size + length > CALL_BYTES_MAX):
+            yield call
+            call, size = [], 0
+        call.append((body, attributes))
+        size += length
+    if call:
+        yield call
+
+
+def _entry(position: int, body: str, attributes: Mapping[str, str]) -> dict[str, Any]:
+    typed = {name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()}
+    return {"Id": str(position), "MessageBody": body, "MessageAttributes": typed}
 
 
 def body(measurements: Sequence[Mapping[str, Any]]) -> str:
@@ -56,3 +78,33 @@ def set_visibility_timeout(relay: Local, seconds: int) -> int:
     answer = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["VisibilityTimeout"])
     sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": str(seconds)})
     return int(answer["Attributes"]["VisibilityTimeout"])
+
+
+def pause_delivery(relay: Local) -> None:
+    """Switches the event source mapping off: what is in the queue stays there, and what is being worked on is finished."""
+    _set_delivery(relay, enabled=False, state="Disabled")
+
+
+def resume_delivery(relay: Local) -> None:
+    """Switches the event source mapping on again."""
+    _set_delivery(relay, enabled=True, state="Enabled")
+
+
+def _set_delivery(relay: Local, enabled: bool, state: str) -> None:
+    lambdas, name = relay.client("lambda"), relay.outputs["FunctionName"]
+    [mapping] = lambdas.list_event_source_mappings(FunctionName=name)["EventSourceMappings"]
+    lambdas.update_event_source_mapping(UUID=mapping["UUID"], Enabled=enabled)
+    until(
+        lambda: lambdas.get_event_source_mapping(UUID=mapping["UUID"])["State"] == state,
+        f"the event source mapping is {state}",
+        SETTLE_DEADLINE_S,
+    )
+
+
+def receive(relay: Local) -> list[dict[str, Any]]:
+    """Receives what is visible, and keeps it: it comes back after the queue's visibility timeout."""
+    sqs, queue = relay.client("sqs"), relay.outputs["QueueUrl"]
+    found: list[dict[str, Any]] = []
+    while got := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=CALL_ENTRIES_MAX, WaitTimeSeconds=0).get("Messages"):
+        found += got
+    return found

@@ -3,7 +3,7 @@
 
 use std::io::Write;
 
-use relay_core::limits::INVOCATION_INFLATED_BYTES_MAX;
+use relay_core::limits::{INVOCATION_INFLATED_BYTES_MAX, INVOCATION_MEASUREMENTS_MAX, MESSAGE_MEASUREMENTS_MAX};
 use runtime_api::{RECORDS_MAX, SqsEvent};
 use serde_json::Value;
 
@@ -75,5 +75,20 @@ async fn compressed_messages_beyond_what_an_invocation_inflates_come_back_and_th
     delivery.counts(&[("Done", 8), ("OverBudget", 1), ("Accepted", 8 * 1_400)]);
     world.counted_once(8 * 1_400);
     let peak_bytes = cost("32 MiB of measurements, compressed", &world, &event, &delivery);
+    assert!(peak_bytes < SMALLEST_FUNCTION_BYTES, "{peak_bytes}");
+}
+
+/// A list of very little is many times its bytes once it is taken apart.
+#[tokio::test]
+async fn messages_of_nothing_but_commas_come_back_or_are_kept_and_the_smallest_function_lives() {
+    let mut world = World::start().await;
+    let list = |count: usize| format!("[{}]", vec!["1"; count].join(","));
+    let fullest = MESSAGE_MEASUREMENTS_MAX;
+    let counts = [fullest + 1, 2_000_000, 500_000, fullest, INVOCATION_MEASUREMENTS_MAX - fullest, 2];
+    let event = event_of(counts.iter().map(|count| gzipped(&list(*count))));
+    let delivery = world.deliver(&event).await;
+    assert_eq!(delivery.returned, event.message_ids()[5..]);
+    delivery.counts(&[("Done", 5), ("OverBudget", 1), ("Quarantined", 3 + INVOCATION_MEASUREMENTS_MAX as u64), ("Attempts", 0)]);
+    let peak_bytes = cost("100,000 refusals of one byte each", &world, &event, &delivery);
     assert!(peak_bytes < SMALLEST_FUNCTION_BYTES, "{peak_bytes}");
 }

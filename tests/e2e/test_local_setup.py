@@ -11,15 +11,16 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
-import boto3
 import pytest
 
 from infra.local import function
 from infra.local.emulator import emulator
 from infra.local.package import package
 from infra.local.processes import running
+from infra.local.sandbox import Sandbox
 from infra.local.settings import ROOT
 from infra.local.setup import Local, local
 from infra.local.stack import _template
@@ -91,18 +92,23 @@ def test_a_process_that_ignores_sigterm_is_stopped_with_its_children(tmp_path: P
     until(lambda: not _alive(child), "the child is gone", STOP_DEADLINE_S)
 
 
+def test_a_failure_stops_everything_that_was_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    urls: list[str] = []
+    with pytest.raises(RuntimeError, match="the test's own failure"), local("failure") as relay:
+        urls = [relay.emulator.url, relay.sandbox.url]
+        assert all(_listens(url) for url in urls)
+        raise RuntimeError("the test's own failure")
+    assert not any(_listens(url) for url in urls)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda sign: sign.name)
 def test_a_signal_stops_everything_that_was_started(sign: signal.Signals, tmp_path: Path) -> None:
-    with _up(tmp_path) as (process, said):
+    with _up(tmp_path, "# ready") as (process, said):
         places = _exports(said)
-        queue = boto3.client(
-            "sqs",
-            endpoint_url=places["AWS_ENDPOINT_URL"],
-            region_name=places["AWS_REGION"],
-            aws_access_key_id=places["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=places["AWS_SECRET_ACCESS_KEY"],
-        )
-        queue.send_message(QueueUrl=places["QUEUE_URL"], MessageBody="{}")
+        _send_as_told(said)
         functions = until(lambda: function.pids(tmp_path), "the function's process is there", START_DEADLINE_S)
         assert _listens(places["AWS_ENDPOINT_URL"])
         assert _listens(places["SANDBOX_URL"])
@@ -116,15 +122,55 @@ def test_a_signal_stops_everything_that_was_started(sign: signal.Signals, tmp_pa
         assert list(tmp_path.glob("usage-relay-*")) == []
 
 
+def test_a_signal_in_the_middle_of_the_start_stops_what_runs_by_then(tmp_path: Path) -> None:
+    errors = tmp_path / "errors"
+    with _up(tmp_path, "start the AWS emulator", errors) as (process, _):
+        started = _children(process.pid)
+        assert len(started) == 2, "expected the sandbox and the emulator"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(STOP_DEADLINE_S) == 130
+        assert "deploy template.yaml: failed" in errors.read_text()
+        assert not any(_alive(pid) for pid in started)
+        assert list(tmp_path.glob("usage-relay-*")) == []
+
+
+def test_what_up_prints_works_as_it_is(tmp_path: Path) -> None:
+    with _up(tmp_path, "# ready") as (_, said):
+        places = _exports(said)
+        _send_as_told(said)
+
+        def totals() -> dict[str, Any]:
+            sandbox = Sandbox(places["SANDBOX_URL"], places["M3TER_ACCESS_KEY_ID"], places["M3TER_API_SECRET"])
+            return sandbox.totals()
+
+        until(lambda: totals()["accepted"] == 1_000, "all made-up measurements are accepted", START_DEADLINE_S)
+        assert (totals()["ingested"], totals()["rejected"]) == (1_000, {})
+
+
+def _send_as_told(said: Path) -> None:
+    """Does in another shell what the output says, as it says it."""
+    [example] = re.findall(r"^# +(.* send .*)$", said.read_text(), re.MULTILINE)
+    subprocess.run(["sh", "-c", f". {said}; {example}"], check=True, capture_output=True, timeout=START_DEADLINE_S)
+
+
 @contextmanager
-def _up(temporary: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
-    """`python -m infra.local up`, ready, with its temporary files below `temporary`."""
-    with tempfile.NamedTemporaryFile(dir=temporary, prefix="said-") as said:
-        env = {**os.environ, "TMPDIR": str(temporary)}
-        env.pop("AWS_ENDPOINT_URL", None)
-        with running([sys.executable, "-m", "infra.local", "up"], env, Path(said.name), temporary / "errors") as process:
-            until(lambda: "# ready" in Path(said.name).read_text(), "the set-up is ready", START_DEADLINE_S)
-            yield process, Path(said.name)
+def _up(temporary: Path, word: str, file: Path | None = None) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """`python -m infra.local up`, with its temporary files below `temporary`, when it has said `word`.
+
+    It says so on standard output unless `file` is where its standard error goes.
+    """
+    said, errors = temporary / "said", temporary / "errors"
+    env = {**os.environ, "TMPDIR": str(temporary)}
+    env.pop("AWS_ENDPOINT_URL", None)
+    with running([sys.executable, "-m", "infra.local", "up"], env, said, errors) as process:
+        until(lambda: word in (file or said).read_text(), f"the set-up says: {word}", START_DEADLINE_S)
+        yield process, said
+
+
+def _children(parent: int) -> list[int]:
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    rows = (row.split() for row in listed.splitlines())
+    return [int(pid) for pid, ppid in rows if int(ppid) == parent]
 
 
 def _exports(said: Path) -> dict[str, str]:

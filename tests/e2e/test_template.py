@@ -50,7 +50,7 @@ def test_the_visibility_timeout_is_six_times_the_timeout_plus_the_window_for_eve
     sums = template["Mappings"]["VisibilityTimeoutSeconds"]
     timeouts = template["Parameters"]["FunctionTimeoutSeconds"]["AllowedValues"]
     windows = template["Parameters"]["BatchingWindowSeconds"]["AllowedValues"]
-    assert sums == {str(timeout): {str(window): 6 * timeout + window for window in windows} for timeout in timeouts}
+    assert sums == {timeout: {window: 6 * int(timeout) + int(window) for window in windows} for timeout in timeouts}
     lookup = ["VisibilityTimeoutSeconds", {"Ref": "FunctionTimeoutSeconds"}, {"Ref": "BatchingWindowSeconds"}]
     assert _properties(template, "Queue")["VisibilityTimeout"] == {"Fn::FindInMap": lookup}
     assert _properties(template, "Function")["Timeout"] == {"Ref": "FunctionTimeoutSeconds"}
@@ -59,7 +59,7 @@ def test_the_visibility_timeout_is_six_times_the_timeout_plus_the_window_for_eve
 
 def test_a_batch_above_ten_messages_has_a_window_of_at_least_a_second(template: dict[str, Any]) -> None:
     assert _properties(template, "QueueToFunction")["BatchSize"] == 10_000
-    assert min(template["Parameters"]["BatchingWindowSeconds"]["AllowedValues"]) >= 1
+    assert min(map(int, template["Parameters"]["BatchingWindowSeconds"]["AllowedValues"])) >= 1
 
 
 def test_lambda_deletes_only_what_the_function_did_not_return(template: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ use bumpalo::Bump;
 use crate::inbound::{CONTENT_ENCODING, Inbound};
 use crate::inflate::{self, Inflated};
 use crate::json::{self, Kind, Member};
-use crate::limits::INVOCATION_INFLATED_BYTES_MAX;
+use crate::limits::{INVOCATION_INFLATED_BYTES_MAX, INVOCATION_MEASUREMENTS_MAX, MESSAGE_MEASUREMENTS_MAX};
 use crate::reason::{Reason, Refusal};
 
 /// One measurement, or what stood where one was expected.
@@ -36,20 +36,22 @@ pub enum Decoded {
     Found,
     /// Its body lies in S3. Nothing was added.
     Pointer,
-    /// It would inflate beyond what one invocation may hold. Nothing was added.
+    /// It would inflate, or has more in it, beyond what one invocation may hold. Nothing was added.
     OverBudget,
 }
 
-/// How much the messages of one invocation may still inflate to.
+/// How much the messages of one invocation may still inflate to, and how many measurements they may still hold.
 #[derive(Debug)]
 pub struct InflateBudget {
     /// Bytes left.
     pub(crate) left: usize,
+    /// Measurements left. A message that holds only one always finds room.
+    pub(crate) measurements: usize,
 }
 
 impl Default for InflateBudget {
     fn default() -> Self {
-        InflateBudget { left: INVOCATION_INFLATED_BYTES_MAX }
+        InflateBudget { left: INVOCATION_INFLATED_BYTES_MAX, measurements: INVOCATION_MEASUREMENTS_MAX }
     }
 }
 
@@ -112,12 +114,12 @@ impl<'a> Sink<'a, '_> {
             return self.refuse(body, Refusal::decode(Reason::Empty, "expected at least one measurement, found an empty body"));
         }
         if !json::is_value(text) {
-            return self.lines(text);
+            return self.lines(text, budget);
         }
         match json::kind(text) {
             Kind::Object => self.object(text, depth, budget),
             Kind::Array if is_s3_pointer(text) => Decoded::Pointer,
-            Kind::Array => self.array(text),
+            Kind::Array => self.array(text, budget),
             Kind::Text | Kind::Number | Kind::Null | Kind::Other => self.not_a_measurement(text),
         }
     }
@@ -130,7 +132,7 @@ impl<'a> Sink<'a, '_> {
         }
         match shape {
             Shape::Measurement => self.push(text, None),
-            Shape::Batch(measurements) => self.array(measurements),
+            Shape::Batch(measurements) => self.array(measurements, budget),
             Shape::EventBridge(detail) => self.body(detail, Depth::Inside, budget),
             Shape::Notification { message, encoding } => match inflate::inflate(message, encoding, self.arena, budget) {
                 Inflated::Text(inner) => self.body(inner, Depth::Inside, budget),
@@ -141,12 +143,26 @@ impl<'a> Sink<'a, '_> {
         }
     }
 
-    fn array(&mut self, text: &'a str) -> Decoded {
+    /// Takes room for the `count` parts of a message, or says what becomes of it instead. A part takes a hundred bytes and
+    /// more here and further on, even if its text is `1,`.
+    fn room(&mut self, count: usize, text: &'a str, budget: &mut InflateBudget) -> Result<(), Decoded> {
+        if count > MESSAGE_MEASUREMENTS_MAX {
+            let detail = format!("expected at most {MESSAGE_MEASUREMENTS_MAX} measurements in a message, found {count}");
+            return Err(self.refuse(text, Refusal::decode(Reason::Oversize, detail)));
+        }
+        budget.measurements = budget.measurements.checked_sub(count).ok_or(Decoded::OverBudget)?;
+        Ok(())
+    }
+
+    fn array(&mut self, text: &'a str, budget: &mut InflateBudget) -> Decoded {
         let Ok(elements) = json::elements(text) else {
             return self.refuse(text, not_json());
         };
         if elements.is_empty() {
             return self.refuse(text, Refusal::decode(Reason::Empty, "expected at least one measurement, found an empty array"));
+        }
+        if let Err(instead) = self.room(elements.len(), text, budget) {
+            return instead;
         }
         for element in elements {
             match json::kind(element) {
@@ -158,11 +174,14 @@ impl<'a> Sink<'a, '_> {
     }
 
     /// Newline-delimited JSON, if any line is an object; then each line stands alone.
-    fn lines(&mut self, text: &'a str) -> Decoded {
+    fn lines(&mut self, text: &'a str, budget: &mut InflateBudget) -> Decoded {
         let lines = || text.split('\n').map(json::trim).filter(|line| !line.is_empty());
         let is_object = |line: &str| json::kind(line) == Kind::Object && json::is_value(line);
         if !lines().any(is_object) {
             return self.refuse(text, not_json());
+        }
+        if let Err(instead) = self.room(lines().count(), text, budget) {
+            return instead;
         }
         for line in lines() {
             if is_object(line) {
@@ -177,15 +196,15 @@ impl<'a> Sink<'a, '_> {
     }
 
     fn not_a_measurement(&mut self, text: &'a str) -> Decoded {
-        let found = match json::kind(text) {
-            Kind::Object => "an object",
-            Kind::Array => "an array",
-            Kind::Text => "a string",
-            Kind::Number => "a number",
-            Kind::Null => "null",
-            Kind::Other => "true or false",
+        let detail = match json::kind(text) {
+            Kind::Object => "expected a measurement, found another object",
+            Kind::Array => "expected a JSON object, found an array",
+            Kind::Text => "expected a JSON object, found a string",
+            Kind::Number => "expected a JSON object, found a number",
+            Kind::Null => "expected a JSON object, found null",
+            Kind::Other => "expected a JSON object, found true or false",
         };
-        self.refuse(text, Refusal::decode(Reason::NotAMeasurement, format!("expected a JSON object, found {found}")))
+        self.refuse(text, Refusal::decode(Reason::NotAMeasurement, detail))
     }
 }
 

@@ -33,6 +33,18 @@ pub const MESSAGE_INFLATED_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Most bytes that the messages of one invocation may inflate to together; the rest is returned. Keeps a 128 MB function alive.
 pub const INVOCATION_INFLATED_BYTES_MAX: usize = 32 * 1024 * 1024;
 
+/// Most measurements of one message. None that m3ter takes has fewer than [`MEASUREMENT_BYTES_MIN`] bytes, so a message
+/// that has more, all as good, does not fit [`MESSAGE_INFLATED_BYTES_MAX`]. What has more is a list of something else.
+pub const MESSAGE_MEASUREMENTS_MAX: usize = 80_000;
+
+/// Fewest bytes of a measurement with the comma or line feed after it: `{"meter":"m","account":"a","ts":"2026-01-02T03:04Z"},`.
+pub const MEASUREMENT_BYTES_MIN: usize = 53;
+
+/// Most measurements that the messages of one invocation may hold together, those that hold only one aside; the rest is
+/// returned. Keeps a 128 MB function alive even if all of them are refused, which takes some 850 bytes each until they are
+/// in quarantine. To submit as many takes one environment 25 s at the default rate.
+pub const INVOCATION_MEASUREMENTS_MAX: usize = 100_000;
+
 /// Deepest nesting of JSON in one measurement. The API's own schema needs two levels.
 pub const JSON_DEPTH_MAX: usize = 32;
 
@@ -104,6 +116,9 @@ const _: () = assert!(BATCH_BYTES_MAX / BATCH_MEASUREMENTS_MAX == 511, "a full b
 const _: () = assert!(SIZE_SUSPECT_BYTES < BATCH_BYTES_MAX, "a full batch must be suspect by size");
 const _: () = assert!(WINDOW_SAFE_MS < WINDOW_MS, "the guard closes before the window");
 const _: () = assert!(MESSAGE_INFLATED_BYTES_MAX < INVOCATION_INFLATED_BYTES_MAX, "one message never fills an invocation");
+const _: () =
+    assert!(MESSAGE_INFLATED_BYTES_MAX / MEASUREMENT_BYTES_MIN < MESSAGE_MEASUREMENTS_MAX, "none is refused for its number");
+const _: () = assert!(MESSAGE_MEASUREMENTS_MAX < INVOCATION_MEASUREMENTS_MAX, "one message never fills an invocation");
 const _: () = assert!(EXHAUST_AFTER_DAYS_MAX < 14, "SQS forgets after 14 days");
 // Jitter may halve a visibility timeout. Even if it always did, a message is exhausted by age before the queue gives it up.
 const _: () = {

@@ -78,7 +78,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NEW_FILE", conflicts_with = "demo")]
     save: Option<PathBuf>,
 
-    /// Send N made-up measurements instead of files
+    /// Send N made-up measurements of the meter `usage_relay_demo` instead of files
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     demo: Option<u64>,
 

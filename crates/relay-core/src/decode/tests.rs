@@ -243,10 +243,10 @@ fn an_sns_attribute_says_that_the_message_inside_is_compressed() {
 #[test]
 fn a_message_beyond_what_an_invocation_may_inflate_adds_nothing_and_uses_up_the_rest() {
     let body = STANDARD.encode(gzip(b"[{},{}]"));
-    let mut budget = InflateBudget { left: 7 };
+    let mut budget = InflateBudget { left: 7, ..InflateBudget::default() };
     assert_eq!(run(&body, Some("gzip"), &mut budget).0, Decoded::Found);
     assert_eq!(budget.left, 0);
-    let mut budget = InflateBudget { left: 6 };
+    let mut budget = InflateBudget { left: 6, ..InflateBudget::default() };
     assert_eq!(run(&body, Some("gzip"), &mut budget), (Decoded::OverBudget, Vec::new()));
     assert_eq!(budget.left, 0);
     assert_eq!(run("{}", None, &mut budget).0, Decoded::Found);
@@ -263,4 +263,32 @@ fn a_queue_full_of_bombs_is_inflated_no_further_than_one_invocation_may() {
     let refused = INVOCATION_INFLATED_BYTES_MAX / MESSAGE_INFLATED_BYTES_MAX;
     assert_eq!(outcomes[..refused], vec![Decoded::Found; refused]);
     assert_eq!(outcomes[refused..], vec![Decoded::OverBudget; 20 - refused]);
+}
+
+#[test]
+fn a_list_of_more_than_a_message_may_hold_is_refused_whole_and_costs_no_other_its_room() {
+    let shapes: [fn(usize) -> String; 3] = [
+        |count| format!("[{}]", vec!["1"; count].join(",")),
+        |count| format!(r#"{{"measurements":[{}]}}"#, vec!["{}"; count].join(",")),
+        |count| vec!["{}"; count].join("\n"),
+    ];
+    for shape in shapes {
+        let mut budget = InflateBudget::default();
+        let (decoded, found) = run(&shape(MESSAGE_MEASUREMENTS_MAX + 1), None, &mut budget);
+        assert_eq!((decoded, found.len()), (Decoded::Found, 1));
+        assert_eq!((found[0].0.as_str(), budget.measurements), ("Oversize", INVOCATION_MEASUREMENTS_MAX));
+        assert_eq!(run(&shape(MESSAGE_MEASUREMENTS_MAX), None, &mut budget).1.len(), MESSAGE_MEASUREMENTS_MAX);
+        assert_eq!(budget.measurements, INVOCATION_MEASUREMENTS_MAX - MESSAGE_MEASUREMENTS_MAX);
+    }
+}
+
+#[test]
+fn a_message_that_holds_more_than_an_invocation_has_room_for_adds_nothing_and_leaves_the_room_to_others() {
+    let mut budget = InflateBudget { measurements: 2, ..InflateBudget::default() };
+    for body in ["[{},{},{}]", r#"{"measurements":[1,2,3]}"#, "{}\n{}\n{}"] {
+        assert_eq!(run(body, None, &mut budget), (Decoded::OverBudget, Vec::new()));
+    }
+    assert_eq!(run("[{},{}]", None, &mut budget).1.len(), 2);
+    assert_eq!(run("[{}]", None, &mut budget).0, Decoded::OverBudget);
+    assert_eq!(run("{}", None, &mut budget).0, Decoded::Found);
 }

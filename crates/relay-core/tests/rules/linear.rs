@@ -4,6 +4,7 @@
 //! so that nobody needs a clock to see it.
 
 use relay_core::guard::MissingUid;
+use relay_core::limits::MESSAGE_MEASUREMENTS_MAX;
 
 use crate::given::{Fate, fates, good, message};
 
@@ -49,13 +50,20 @@ fn a_hundred_thousand_keys_the_last_of_them_twice() {
 }
 
 #[test]
-fn a_hundred_thousand_tiny_elements_and_lines() {
-    assert_eq!(words(&format!("[{}]", list(MANY, |_| "{}".to_owned())), MissingUid::Refuse), vec!["MeterMissing"; MANY]);
-    assert_eq!(words(&format!("[{}]", list(MANY, |_| "1".to_owned())), MissingUid::Refuse), vec!["NotAMeasurement"; MANY]);
-    assert_eq!(words(&"{}\n".repeat(MANY), MissingUid::Refuse), vec!["MeterMissing"; MANY]);
-    let mut lines = vec!["NotJson"; MANY];
+fn as_many_tiny_elements_and_lines_as_a_message_may_hold() {
+    const MOST: usize = MESSAGE_MEASUREMENTS_MAX;
+    assert_eq!(words(&format!("[{}]", list(MOST, |_| "{}".to_owned())), MissingUid::Refuse), vec!["MeterMissing"; MOST]);
+    assert_eq!(words(&format!("[{}]", list(MOST, |_| "1".to_owned())), MissingUid::Refuse), vec!["NotAMeasurement"; MOST]);
+    assert_eq!(words(&"{}\n".repeat(MOST), MissingUid::Refuse), vec!["MeterMissing"; MOST]);
+    let mut lines = vec!["NotJson"; MOST - 1];
     lines.push("MeterMissing");
-    assert_eq!(words(&format!("{}{{}}", "{\n".repeat(MANY)), MissingUid::Refuse), lines);
+    assert_eq!(words(&format!("{}{{}}", "{\n".repeat(MOST - 1)), MissingUid::Refuse), lines);
+}
+
+#[test]
+fn millions_of_tiny_elements_and_lines() {
+    assert_eq!(words(&format!("[{}]", list(20 * MANY, |_| "1".to_owned())), MissingUid::Refuse), ["Oversize"]);
+    assert_eq!(words(&"{}\n".repeat(10 * MANY), MissingUid::Refuse), ["Oversize"]);
 }
 
 #[test]
