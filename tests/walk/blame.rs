@@ -119,7 +119,8 @@ async fn a_lone_suspect_beside_other_traffic_is_found_in_the_same_invocation() {
     let world = World::new();
     refuse(&world, "canary-s", 400);
     let handled = world.deliver(&[Message::of("m-1", &[good("s")]), Message::of("m-2", &[good("a")])]).await;
-    handled.counts(&[("Done", 2), ("Accepted", 1), ("Quarantined", 1), ("Attempts", 3)]);
+    // Both, each alone, and the suspect once more: nothing had been accepted before it was sent.
+    handled.counts(&[("Done", 2), ("Accepted", 1), ("Quarantined", 1), ("Attempts", 4)]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -248,4 +249,30 @@ async fn a_message_with_more_culprits_than_time_holds_back_no_message_beside_it(
         let handled = world.deliver(&messages).await;
         assert_eq!(handled.returned, ["m-1"], "{in_flight} in flight");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lone_measurement_that_was_refused_before_anything_was_accepted_is_tried_again_and_not_blamed() {
+    let world = quick();
+    let measurements = many("a", 1_001);
+    let holding = |place: usize, fault: Fault| FaultRule::new(fault).containing(Containing::uid(uid(&measurements[place])));
+    // Permission comes back while the full batch is under way; the batch of one was refused a moment before.
+    world.sandbox.add_fault(holding(1_000, Fault::status(403)).times(1));
+    world.sandbox.add_fault(holding(0, Fault::status(403)).times(1));
+    world.sandbox.add_fault(holding(0, Fault::Delay { delay_ms: 500 }));
+    let handled = world.deliver(&[Message::of("m-1", &measurements)]).await;
+    handled.counts(&[("Done", 1), ("Accepted", 1_001), ("Quarantined", 0), ("Unproven", 0), ("Attempts", 4)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_permission_that_ends_in_the_middle_of_an_invocation_blames_nobody() {
+    let world = World::with(Setup { in_flight: 1, ..Setup::default() });
+    // The first request gets a fresh token, the second is accepted under it, and nothing after that.
+    world.sandbox.add_fault(FaultRule::new(Fault::status(403)).times(1));
+    world.sandbox.add_fault(FaultRule::new(Fault::status(403)).skip(1));
+    let handled = world.deliver(&[Message::of("m-1", &many("a", 1_001))]).await;
+    // The batch of one, and the witness with one more token.
+    handled.counts(&[("Returned", 1), ("Accepted", 1_000), ("Quarantined", 0), ("Unproven", 1), ("Attempts", 4)]);
+    world.sandbox.clear_faults();
+    assert!(world.is_done(&Message::of("m-1", &many("a", 1_001))).await);
 }

@@ -64,10 +64,10 @@ impl Client {
         Session::new(self, clock, budget, traceparent, rng)
     }
 
-    /// Whether m3ter accepted something under this token within the last 15 minutes.
-    pub(crate) fn accepted_under(&self, generation: u64, now_ms: i64) -> bool {
+    /// The token under which m3ter accepted something within the last 15 minutes.
+    pub(crate) fn evidence(&self, now_ms: i64) -> Option<u64> {
         let evidence = *self.evidence.lock().unwrap_or_else(PoisonError::into_inner);
-        evidence.is_some_and(|evidence| evidence.generation == generation && now_ms.saturating_sub(evidence.at_ms) <= EVIDENCE_MS)
+        evidence.filter(|evidence| now_ms.saturating_sub(evidence.at_ms) <= EVIDENCE_MS).map(|evidence| evidence.generation)
     }
 
     /// An acceptance under an older token, answered late, does not take the place of one under a newer.

@@ -93,7 +93,12 @@ impl<'c> Session<'c> {
 
     /// Whether m3ter accepted something under this token, in this invocation or within the last 15 minutes.
     pub fn accepted_under(&self, generation: u64) -> bool {
-        self.client.accepted_under(generation, self.clock.now_ms())
+        self.evidence() == Some(generation)
+    }
+
+    /// The token under which m3ter accepted something, in this invocation or within the last 15 minutes.
+    pub fn evidence(&self) -> Option<u64> {
+        self.client.evidence(self.clock.now_ms())
     }
 
     /// Whether another attempt could still be made.

@@ -3,6 +3,10 @@
 //! m3ter turns down a request as a whole and does not say for which measurement. So a batch that was turned down becomes a
 //! suspect, and suspects are halved until one measurement is left. Blame needs evidence: only if m3ter accepted something
 //! under the same token is a lone suspect the culprit; else the fault may be ours, and everything goes back to the queue.
+//! The acceptance must be older than the request that was turned down, else a fault of ours may just have ended in between:
+//! such a lone suspect is tried again. And a 403 may mean that token or permission ended a moment ago: before it is blamed on
+//! data, something that was accepted is sent once more, as a witness. That is harmless, since m3ter drops a uid it has seen.
+//!
 //! What is wide goes first, batches that were not tried yet above all, so that the many who are not to blame are soon accepted.
 //! Then the earliest measurements: the time that is left settles a few messages whole, not all of them half, and a
 //! redelivery has fewer to look through.
@@ -57,6 +61,8 @@ struct Suspect {
     batch: Batch,
     turndown: Turndown,
     generation: u64,
+    /// Whether something was accepted under the same token before it was sent.
+    had_evidence: bool,
 }
 
 /// Submits everything and writes the fate of each measurement. Comes back before the time kept to settle.
@@ -117,9 +123,13 @@ struct Flight<'f, 's, 'a> {
     flown: &'f mut Flown,
     /// As packed, not tried yet.
     queue: VecDeque<Batch>,
-    /// Halves of suspects: wide ones first, then by their first measurement.
+    /// Halves of suspects, and lone suspects to try again: wide ones first, then by their first measurement.
     halves: BTreeMap<(bool, usize), Batch>,
     suspects: Vec<Suspect>,
+    /// Lone suspects that only a witness can prove.
+    accused: Vec<Suspect>,
+    /// Whether the batch under way is the witness.
+    witness_is_called: bool,
     search_requests_left: u32,
 }
 
@@ -143,6 +153,8 @@ impl<'f, 's, 'a> Flight<'f, 's, 'a> {
             queue: packed.batches.into(),
             halves: BTreeMap::new(),
             suspects: Vec::new(),
+            accused: Vec::new(),
+            witness_is_called: false,
             search_requests_left: SEARCH_REQUESTS_MAX,
         }
     }
@@ -155,15 +167,18 @@ impl<'f, 's, 'a> Flight<'f, 's, 'a> {
                 && let Some(batch) = self.next()
             {
                 let body = Bytes::from(batch.encode(|index| text(submission, index)));
-                flying.push(async move { (session.submit(body).await, batch) });
+                flying.push(async move {
+                    let evidence = session.evidence();
+                    (session.submit(body).await, batch, evidence)
+                });
             }
             match flying.next().await {
-                Some((submitted, batch)) => self.record(submitted, batch),
-                None if self.search() => {}
+                Some((submitted, batch, evidence)) => self.record(submitted, batch, evidence),
+                None if self.search() || self.call_witness() => {}
                 None => break,
             }
         }
-        self.flown.unproven += self.suspects.len() as u64;
+        self.flown.unproven += (self.suspects.len() + self.accused.len()) as u64;
     }
 
     fn next(&mut self) -> Option<Batch> {
@@ -171,20 +186,27 @@ impl<'f, 's, 'a> Flight<'f, 's, 'a> {
         self.queue.pop_front().or_else(|| if self.session.has_time() { half(&mut self.halves) } else { None })
     }
 
-    fn record(&mut self, submitted: Submitted, batch: Batch) {
+    /// `evidence` is the token under which something had been accepted before the batch was sent.
+    fn record(&mut self, submitted: Submitted, batch: Batch, evidence: Option<u64>) {
+        if std::mem::take(&mut self.witness_is_called) {
+            return self.hear(&submitted);
+        }
         match submitted {
             Submitted::Accepted => {
                 for index in batch.members {
                     set(self.fates, index, Fate::Accepted);
                 }
             }
-            Submitted::Refused { turndown, generation } => self.suspects.push(Suspect { batch, turndown, generation }),
+            Submitted::Refused { turndown, generation } => {
+                let had_evidence = evidence == Some(generation);
+                self.suspects.push(Suspect { batch, turndown, generation, had_evidence });
+            }
             Submitted::Undecided(Undecided::GiveUp | Undecided::Unknown | Undecided::Later) => {}
         }
         self.release_suspects();
     }
 
-    /// Halves suspects that are proven, and settles lone ones.
+    /// Halves suspects that are proven, and settles lone ones or tries them once more.
     fn release_suspects(&mut self) {
         let suspects = std::mem::take(&mut self.suspects);
         for suspect in suspects {
@@ -192,25 +214,47 @@ impl<'f, 's, 'a> Flight<'f, 's, 'a> {
                 self.suspects.push(suspect);
                 continue;
             }
-            let lone = suspect.batch.members.first().copied();
-            match suspect.batch.halve() {
-                Some(halves) => self.look_into(halves),
-                None => {
-                    let detail =
-                        format!("expected m3ter to accept it; HTTP {}: {}", suspect.turndown.status, suspect.turndown.words);
-                    let fate = Fate::Refused(Refusal::submit(Reason::RefusedByApi, detail));
-                    lone.into_iter().for_each(|index| set(self.fates, index, fate.clone()));
-                }
+            match suspect.batch.clone().halve() {
+                Some((first, second)) => self.look_into([first, second]),
+                None if !suspect.had_evidence => self.look_into([suspect.batch]),
+                None if suspect.turndown.status == 403 => self.accused.push(suspect),
+                None => self.blame(suspect),
             }
         }
     }
 
-    fn look_into(&mut self, (first, second): (Batch, Batch)) {
+    fn blame(&mut self, suspect: Suspect) {
+        let Turndown { status, words, .. } = suspect.turndown;
+        let fate =
+            Fate::Refused(Refusal::submit(Reason::RefusedByApi, format!("expected m3ter to accept it; HTTP {status}: {words}")));
+        suspect.batch.members.into_iter().for_each(|index| set(self.fates, index, fate.clone()));
+    }
+
+    /// Sends something that was accepted again, if anybody is accused and there is time. False when there is nothing to send.
+    fn call_witness(&mut self) -> bool {
+        let witness = self.fates.iter().position(|fate| *fate == Fate::Accepted);
+        let Some(witness) = witness.filter(|_| !self.accused.is_empty() && self.session.has_time()) else { return false };
+        self.witness_is_called = true;
+        self.queue.push_back(Batch { members: vec![witness] });
+        true
+    }
+
+    /// Whoever was refused under a token that still works is to blame; of the others nobody can tell.
+    fn hear(&mut self, witness: &Submitted) {
+        for accused in std::mem::take(&mut self.accused) {
+            match *witness == Submitted::Accepted && self.session.accepted_under(accused.generation) {
+                true => self.blame(accused),
+                false => self.flown.unproven += 1,
+            }
+        }
+    }
+
+    fn look_into<const N: usize>(&mut self, batches: [Batch; N]) {
         let in_order = |batch: Batch| {
             let first = batch.members.first().copied()?;
             Some(((batch.members.len() <= WIDE, first), batch))
         };
-        self.halves.extend([first, second].into_iter().filter_map(in_order));
+        self.halves.extend(batches.into_iter().filter_map(in_order));
     }
 
     /// Without evidence: halves the smallest suspect that can be halved and is not more likely turned down for credentials.
@@ -224,7 +268,7 @@ impl<'f, 's, 'a> Flight<'f, 's, 'a> {
             .filter(|place| self.suspects.get(*place).is_some_and(searchable))
             .min_by_key(|place| self.suspects.get(*place).map(|suspect| suspect.batch.members.len()));
         let Some(halves) = smallest.and_then(|place| self.suspects.remove(place).batch.halve()) else { return false };
-        self.look_into(halves);
+        self.look_into(halves.into());
         self.search_requests_left -= 2;
         true
     }

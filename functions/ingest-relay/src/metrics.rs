@@ -51,7 +51,7 @@ pub const METRICS: [Metric; 27] = [
     metric("Unproven", "Count", "batches turned down without evidence that data is to blame"),
     metric("StoreFailed", "Count", "invocations in which the quarantine could not be written"),
     metric("PayloadPointers", "Count", "messages whose body lies in S3, returned"),
-    metric("OverBudget", "Count", "messages returned because the invocation held enough inflated bytes"),
+    metric("OverBudget", "Count", "messages returned because the invocation held enough already"),
     metric("Braked", "Count", "returned messages whose next delivery was set"),
     metric("BrakeFailed", "Count", "returned messages whose next delivery could not be set"),
     metric("QueueLag", "Milliseconds", "age of the oldest message delivered"),
