@@ -139,7 +139,8 @@ impl Nature {
         let on = {
             let times = &mut self.kept().times;
             let mut left = self.plan.windows.iter().zip(times.iter_mut());
-            left.find(|(window, times)| on(window) && **times < window.times).map(|(_, times)| *times += 1).is_some()
+            let on = left.find(|(window, times)| on(window) && **times < window.times);
+            on.map(|(window, times)| *times += u64::from(now_ms >= window.counted_from_ms)).is_some()
         };
         if on {
             self.struck(fault);
