@@ -4,7 +4,7 @@
 use std::io::Write;
 
 use relay_core::limits::{INVOCATION_INFLATED_BYTES_MAX, INVOCATION_MEASUREMENTS_MAX, MESSAGE_MEASUREMENTS_MAX};
-use runtime_api::{RECORDS_MAX, SqsEvent};
+use runtime_api::{RECORDS_MAX, Record, SqsEvent};
 use serde_json::Value;
 
 use crate::usage::{body, but, event_of, gzipped};
@@ -90,5 +90,17 @@ async fn messages_of_nothing_but_commas_come_back_or_are_kept_and_the_smallest_f
     assert_eq!(delivery.returned, event.message_ids()[5..]);
     delivery.counts(&[("Done", 5), ("OverBudget", 1), ("Quarantined", 3 + INVOCATION_MEASUREMENTS_MAX as u64), ("Attempts", 0)]);
     let peak_bytes = cost("100,000 refusals of one byte each", &world, &event, &delivery);
+    assert!(peak_bytes < SMALLEST_FUNCTION_BYTES, "{peak_bytes}");
+}
+
+/// What each refusal is kept with must not be what all of them bring.
+#[tokio::test]
+async fn a_message_of_many_refusals_and_huge_attributes_is_kept_and_the_smallest_function_lives() {
+    let mut world = World::start().await;
+    let list = format!("[{}]", vec!["1"; MESSAGE_MEASUREMENTS_MAX].join(","));
+    let record = Record::new(&list).attribute("note", "x".repeat(800_000));
+    let delivery = world.deliver(&event_of([record])).await;
+    delivery.counts(&[("Done", 1), ("Quarantined", MESSAGE_MEASUREMENTS_MAX as u64), ("Attempts", 0)]);
+    let peak_bytes = cost("80,000 refusals with 0.8 MB of attributes", &world, &event_of([Record::new("")]), &delivery);
     assert!(peak_bytes < SMALLEST_FUNCTION_BYTES, "{peak_bytes}");
 }

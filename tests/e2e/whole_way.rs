@@ -75,8 +75,9 @@ async fn a_kept_measurement_has_all_that_is_needed_to_send_it_again() {
     let [entry] = &world.quarantined().await[..] else { panic!("one entry was expected") };
     assert_eq!((entry.message_id.as_str(), entry.position, entry.uid.as_deref()), ("m-1", 1, Some(uid("bad").as_str())));
     assert_eq!((entry.stage.as_str(), entry.first_sent_at), ("guard", None));
-    assert_eq!((entry.sent_at, entry.first_received_at, entry.receives), (Some(1_700_000_000_000), Some(1_700_000_000_001), 1));
-    assert_eq!((entry.attributes[0].name.as_str(), entry.attributes[0].value.as_str()), ("canary-name", "canary-value"));
+    assert_eq!((entry.queued_at, entry.first_received_at, entry.receives), (Some(1_700_000_000_000), Some(1_700_000_000_001), 1));
+    let attributes = entry.attributes.as_deref().unwrap();
+    assert_eq!((attributes[0].name.as_str(), attributes[0].value.as_str()), ("canary-name", "canary-value"));
     assert_eq!(serde_json::from_str::<Value>(entry.measurement.as_ref().unwrap().get()).unwrap(), bad);
 }
 

@@ -5,6 +5,7 @@
 //!
 //! Absent: a database, deletion, and any knowledge of queues or of m3ter.
 
+mod lines;
 mod open;
 mod quarantine;
 mod store;

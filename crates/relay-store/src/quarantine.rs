@@ -1,15 +1,20 @@
 //! The quarantine: what cannot go on, with its reason and everything needed to send it again.
 //!
 //! An entry is known by its `qid`, made from the queue, the message and the place in it. Writing an entry twice is harmless:
-//! readers collapse by `qid`.
+//! readers collapse by `qid`. An entry of the same message as the one before it in its object carries no attributes of its
+//! own: they are the message's, and a message may hold 80,000 measurements and a megabyte of attributes.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use bytes::Bytes;
+use relay_core::inbound::Attribute;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::lines::Lines;
 use crate::store::{Store, StoreError, hour_folder};
 
 const FOLDER: &str = "quarantine/v1";
@@ -22,8 +27,8 @@ pub fn quarantine_id(source: &str, message_id: &str, position: usize) -> Uuid {
     Uuid::new_v5(&NAMESPACE, format!("{source}\n{message_id}\n{position}").as_bytes())
 }
 
-/// One attribute of the message.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One attribute of the message, as it was read.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct EntryAttribute {
     /// Its name.
     pub name: String,
@@ -52,10 +57,10 @@ pub struct NewEntry<'a> {
     pub position: usize,
     /// The queue.
     pub source: &'a str,
-    /// The message's attributes.
-    pub attributes: Vec<EntryAttribute>,
-    /// When the producer sent the message.
-    pub sent_at_ms: Option<i64>,
+    /// The message's attributes: the same for each entry of one message.
+    pub attributes: Vec<Attribute<'a>>,
+    /// When the message was queued.
+    pub queued_at_ms: Option<i64>,
     /// When it was first delivered.
     pub first_received_at_ms: Option<i64>,
     /// How often it was delivered.
@@ -86,9 +91,10 @@ struct Line<'a> {
     message_id: &'a str,
     position: usize,
     source_arn: &'a str,
-    attributes: &'a [EntryAttribute],
     #[serde(skip_serializing_if = "Option::is_none")]
-    sent_at: Option<i64>,
+    attributes: Option<Vec<LineAttribute<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    queued_at: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     first_received_at: Option<i64>,
     receives: u32,
@@ -97,6 +103,13 @@ struct Line<'a> {
     measurement: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct LineAttribute<'a> {
+    name: &'a str,
+    data_type: &'a str,
+    value: &'a str,
 }
 
 /// An entry as it was read. Unknown fields, of a later version, are not kept.
@@ -120,11 +133,10 @@ pub struct Entry {
     pub position: usize,
     /// The queue.
     pub source_arn: String,
-    /// The message's attributes.
-    #[serde(default)]
-    pub attributes: Vec<EntryAttribute>,
-    /// When the producer sent the message: milliseconds since the epoch.
-    pub sent_at: Option<i64>,
+    /// The message's attributes; `None` only where they were never written. Shared between the entries of one message.
+    pub attributes: Option<Arc<[EntryAttribute]>>,
+    /// When the message was queued: milliseconds since the epoch.
+    pub queued_at: Option<i64>,
     /// When it was first delivered: milliseconds since the epoch.
     pub first_received_at: Option<i64>,
     /// How often it was delivered.
@@ -139,22 +151,21 @@ pub struct Entry {
 }
 
 impl Store {
-    /// Writes `entries` as one object, before `until` or not at all. `invocation` names it, once.
-    pub async fn quarantine(
+    /// Writes `entries` as one object, before `until` or not at all; without any, nothing. `invocation` names it, once.
+    /// Entries of one message must stand together.
+    pub async fn quarantine<'a>(
         &self,
         invocation: &str,
         now_ms: i64,
-        entries: &[NewEntry<'_>],
+        entries: impl IntoIterator<Item = NewEntry<'a>>,
         until: Instant,
     ) -> Result<(), StoreError> {
         let name = format!("{FOLDER}/{}/{now_ms}-{invocation}.ndjson.zst", hour_folder(now_ms));
-        let mut lines = Vec::with_capacity(entries.len() * 512);
-        for entry in entries {
-            entry
-                .write(now_ms, &mut lines)
-                .map_err(|_| StoreError::Unreadable { name: name.clone(), expected: "lines of JSON" })?;
+        match pack(now_ms, entries) {
+            Ok(Some(packed)) => self.put(&name, packed, until).await,
+            Ok(None) => Ok(()),
+            Err(_) => Err(StoreError::Unreadable { name, expected: "lines of JSON that zstd can compress" }),
         }
-        self.put_lines(&name, &lines, until).await
     }
 
     /// Every entry, once, in the order of their ids.
@@ -162,9 +173,8 @@ impl Store {
         let mut entries = BTreeMap::new();
         for name in self.list(FOLDER).await? {
             let lines = self.read_lines(&name).await?;
-            for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-                let unreadable = |_| StoreError::Unreadable { name: name.to_string(), expected: "one quarantine entry a line" };
-                let entry: Entry = serde_json::from_slice(line).map_err(unreadable)?;
+            let unreadable = |_| StoreError::Unreadable { name: name.to_string(), expected: "one quarantine entry a line" };
+            for entry in Entry::read_all(&lines).map_err(unreadable)? {
                 entries.entry(entry.qid).or_insert(entry);
             }
         }
@@ -172,8 +182,19 @@ impl Store {
     }
 }
 
+fn pack<'a>(quarantined_at: i64, entries: impl IntoIterator<Item = NewEntry<'a>>) -> std::io::Result<Option<Bytes>> {
+    let mut lines = Lines::new()?;
+    let mut message = None;
+    for entry in entries {
+        let this = Some((entry.source, entry.message_id));
+        let is_first = std::mem::replace(&mut message, this) != this;
+        lines.push(|line| Ok(serde_json::to_writer(line, &entry.line(quarantined_at, is_first))?))?;
+    }
+    if lines.count() == 0 { Ok(None) } else { lines.finish().map(Some) }
+}
+
 impl NewEntry<'_> {
-    fn write(&self, quarantined_at: i64, lines: &mut Vec<u8>) -> serde_json::Result<()> {
+    fn line(&self, quarantined_at: i64, is_first_of_message: bool) -> Line<'_> {
         // Line breaks in JSON are white space only; inside strings they are always escaped.
         let one_line = |text: &str| RawValue::from_string(text.replace(['\n', '\r'], " ")).ok();
         let measurement = match self.text {
@@ -181,7 +202,8 @@ impl NewEntry<'_> {
             EntryText::Body(_) => None,
         };
         let (EntryText::Measurement(text) | EntryText::Body(text)) = self.text;
-        let line = Line {
+        let attribute = |Attribute { name, data_type, value }: &_| LineAttribute { name, data_type, value };
+        Line {
             qid: quarantine_id(self.source, self.message_id, self.position),
             uid: self.uid,
             reason: self.reason,
@@ -191,16 +213,29 @@ impl NewEntry<'_> {
             message_id: self.message_id,
             position: self.position,
             source_arn: self.source,
-            attributes: &self.attributes,
-            sent_at: self.sent_at_ms,
+            attributes: is_first_of_message.then(|| self.attributes.iter().map(attribute).collect()),
+            queued_at: self.queued_at_ms,
             first_received_at: self.first_received_at_ms,
             receives: self.receives,
             quarantined_at,
             body: measurement.is_none().then_some(text),
             measurement,
-        };
-        serde_json::to_writer(&mut *lines, &line)?;
-        lines.push(b'\n');
-        Ok(())
+        }
+    }
+}
+
+impl Entry {
+    /// The entries that the lines of one object hold, in their order.
+    fn read_all(lines: &[u8]) -> serde_json::Result<Vec<Entry>> {
+        let mut entries: Vec<Entry> = Vec::new();
+        for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            let mut entry: Entry = serde_json::from_slice(line)?;
+            if entry.attributes.is_none() {
+                let same = |before: &&Entry| before.source_arn == entry.source_arn && before.message_id == entry.message_id;
+                entry.attributes = entries.last().filter(same).and_then(|before| before.attributes.clone());
+            }
+            entries.push(entry);
+        }
+        Ok(entries)
     }
 }

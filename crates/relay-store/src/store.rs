@@ -12,9 +12,6 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use tokio::time::{Instant, timeout_at};
 
-/// Fast, and usage compresses about tenfold at it.
-const ZSTD_LEVEL: i32 = 3;
-
 /// The longest a probe waits.
 const PROBE: Duration = Duration::from_secs(5);
 
@@ -63,14 +60,8 @@ impl Store {
         self.put("probe/v1/last", Bytes::from_static(b"{}\n"), until.min(Instant::now() + PROBE)).await
     }
 
-    /// Writes `lines` as one compressed object, whole or not at all.
-    pub(crate) async fn put_lines(&self, name: &str, lines: &[u8], until: Instant) -> Result<(), StoreError> {
-        let packed = zstd::bulk::compress(lines, ZSTD_LEVEL)
-            .map_err(|_| StoreError::Unreadable { name: name.to_owned(), expected: "lines that zstd can compress" })?;
-        self.put(name, packed.into(), until).await
-    }
-
-    async fn put(&self, name: &str, bytes: Bytes, until: Instant) -> Result<(), StoreError> {
+    /// Writes one object, whole or not at all.
+    pub(crate) async fn put(&self, name: &str, bytes: Bytes, until: Instant) -> Result<(), StoreError> {
         let path = self.path(name);
         let put = timeout_at(until, self.objects.put(&path, PutPayload::from_bytes(bytes))).await;
         let result = match put {

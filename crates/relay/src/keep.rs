@@ -2,10 +2,10 @@
 
 use bumpalo::Bump;
 use relay_core::guard::{FirstSent, uid_of};
-use relay_core::inbound::{CONTENT_ENCODING, FIRST_SENT_AT, Inbound};
+use relay_core::inbound::{Attribute, CONTENT_ENCODING, FIRST_SENT_AT, Inbound};
 use relay_core::reason::{Refusal, Stage};
 use relay_core::settle::ToQuarantine;
-use relay_store::{EntryAttribute, EntryText, NewEntry, Store, StoreError};
+use relay_store::{EntryText, NewEntry, Store, StoreError};
 use tokio::time::Instant;
 
 use crate::walk::Seen;
@@ -23,8 +23,7 @@ pub(crate) async fn keep(
         return Ok(());
     }
     let arena = Bump::new();
-    let entries: Vec<NewEntry<'_>> = entries.iter().filter_map(|kept| entry(seen, kept, &arena)).collect();
-    store.quarantine(invocation, now_ms, &entries, until).await
+    store.quarantine(invocation, now_ms, entries.iter().filter_map(|kept| entry(seen, kept, &arena)), until).await
 }
 
 /// `None` only for a message that is not there, of which nothing can leave the queue either.
@@ -52,7 +51,7 @@ fn entry<'a>(seen: Seen<'_, 'a>, kept: &'a ToQuarantine, arena: &'a Bump) -> Opt
         position: found.map_or(0, |found| found.position),
         source: message.source,
         attributes: attributes(message, text),
-        sent_at_ms: message.sent_at_ms,
+        queued_at_ms: message.sent_at_ms,
         first_received_at_ms: message.first_received_at_ms,
         receives: message.receives,
         text,
@@ -67,13 +66,8 @@ fn first_sent_at_ms(message: &Inbound<'_>, refusal: &Refusal) -> Option<i64> {
 
 /// The attributes of the message, but how its body is encoded only where that is what is kept: what was inflated is not
 /// encoded any more, and would not be read if it said so.
-fn attributes(message: &Inbound<'_>, text: EntryText<'_>) -> Vec<EntryAttribute> {
+fn attributes<'a>(message: &Inbound<'a>, text: EntryText<'_>) -> Vec<Attribute<'a>> {
     let encoded = text == EntryText::Body(message.body);
-    let belongs = |name: &str| encoded || !name.eq_ignore_ascii_case(CONTENT_ENCODING);
-    let owned = |attribute: &relay_core::inbound::Attribute<'_>| EntryAttribute {
-        name: attribute.name.to_owned(),
-        data_type: attribute.data_type.to_owned(),
-        value: attribute.value.to_owned(),
-    };
-    message.attributes.iter().filter(|attribute| belongs(attribute.name)).map(owned).collect()
+    let belongs = |attribute: &&Attribute<'_>| encoded || !attribute.name.eq_ignore_ascii_case(CONTENT_ENCODING);
+    message.attributes.iter().filter(belongs).copied().collect()
 }

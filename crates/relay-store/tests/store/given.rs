@@ -21,7 +21,7 @@ pub(crate) fn entry(position: usize, text: EntryText<'_>) -> NewEntry<'_> {
         position,
         source: "arn:queue",
         attributes: Vec::new(),
-        sent_at_ms: None,
+        queued_at_ms: None,
         first_received_at_ms: None,
         receives: 1,
         text,

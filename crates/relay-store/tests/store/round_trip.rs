@@ -1,5 +1,6 @@
 //! What was quarantined is read as it was, once, wherever and however often it was written.
 
+use relay_core::inbound::Attribute;
 use relay_store::{Entry, EntryAttribute, EntryText, NewEntry, Store, quarantine_id};
 
 use crate::given::{START_MS, entry, files, in_folder, in_memory, soon};
@@ -9,7 +10,7 @@ async fn round_trip(entries: &[NewEntry<'_>]) -> Vec<Entry> {
     let folder = tempfile::tempdir().unwrap();
     let (file, memory) = (in_folder(folder.path()), in_memory());
     for store in [&file, &memory] {
-        store.quarantine("i-1", START_MS, entries, soon()).await.unwrap();
+        store.quarantine("i-1", START_MS, entries.iter().cloned(), soon()).await.unwrap();
     }
     let (from_file, from_memory) = (in_folder(folder.path()).quarantined().await.unwrap(), memory.quarantined().await.unwrap());
     assert_eq!(format!("{from_file:?}"), format!("{from_memory:?}"));
@@ -18,12 +19,12 @@ async fn round_trip(entries: &[NewEntry<'_>]) -> Vec<Entry> {
 
 #[tokio::test]
 async fn every_field_comes_back() {
-    let attribute = EntryAttribute { name: "Content-Encoding".into(), data_type: "String".into(), value: "gzip\n\"".into() };
+    let attribute = Attribute { name: "Content-Encoding", data_type: "String", value: "gzip\n\"" };
     let whole = NewEntry {
         uid: Some("ü-1"),
         first_sent_at_ms: Some(-5),
-        attributes: vec![attribute.clone()],
-        sent_at_ms: Some(1),
+        attributes: vec![attribute],
+        queued_at_ms: Some(1),
         first_received_at_ms: Some(2),
         receives: 1_000,
         ..entry(7, EntryText::Measurement("{}"))
@@ -32,16 +33,51 @@ async fn every_field_comes_back() {
     let [one] = read.as_slice() else { panic!("{read:?}") };
     assert_eq!((one.qid, one.uid.as_deref(), one.position), (quarantine_id("arn:queue", "m-1", 7), Some("ü-1"), 7));
     assert_eq!((one.reason.as_str(), one.detail.as_str(), one.stage.as_str()), ("NotJson", "expected JSON", "decode"));
-    assert_eq!((one.first_sent_at, one.sent_at, one.first_received_at, one.receives), (Some(-5), Some(1), Some(2), 1_000));
+    assert_eq!((one.first_sent_at, one.queued_at, one.first_received_at, one.receives), (Some(-5), Some(1), Some(2), 1_000));
     assert_eq!((one.message_id.as_str(), one.source_arn.as_str(), one.quarantined_at), ("m-1", "arn:queue", START_MS));
-    assert_eq!(one.attributes, [attribute]);
+    assert_eq!(one.attributes.as_deref(), Some([read_attribute("Content-Encoding", "gzip\n\"")].as_slice()));
+}
+
+fn read_attribute(name: &str, value: &str) -> EntryAttribute {
+    EntryAttribute { name: name.into(), data_type: "String".into(), value: value.into() }
+}
+
+#[tokio::test]
+async fn every_entry_of_a_message_has_its_attributes_though_only_the_first_is_written_with_them() {
+    let huge = "x".repeat(10_000);
+    let attributed = |position, message_id, value| NewEntry {
+        message_id,
+        attributes: vec![Attribute { name: "a", data_type: "String", value }],
+        ..entry(position, EntryText::Measurement("{}"))
+    };
+    let mine = (0..500).map(|place| attributed(place, "m-1", huge.as_str()));
+    let none = NewEntry { message_id: "m-2", ..entry(0, EntryText::Body("x")) };
+    let entries: Vec<_> = mine.chain([none, attributed(0, "m-3", "y"), attributed(1, "m-3", "y")]).collect();
+    // 5 MB of attributes, were they written each time.
+    let read = round_trip(&entries).await;
+    assert_eq!(read.len(), 503);
+    for entry in read {
+        let expected = match entry.message_id.as_str() {
+            "m-1" => vec![read_attribute("a", &huge)],
+            "m-2" => vec![],
+            _ => vec![read_attribute("a", "y")],
+        };
+        assert!(entry.attributes.as_deref() == Some(expected.as_slice()), "{}", entry.message_id);
+    }
+}
+
+#[tokio::test]
+async fn without_an_entry_nothing_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    in_folder(folder.path()).quarantine("i-1", START_MS, [], soon()).await.unwrap();
+    assert!(files(folder.path()).is_empty());
 }
 
 #[tokio::test]
 async fn what_is_absent_comes_back_absent() {
     let read = round_trip(&[entry(0, EntryText::Body(""))]).await;
     let one = read.first().unwrap();
-    assert_eq!((&one.uid, one.first_sent_at, one.sent_at, one.first_received_at), (&None, None, None, None));
+    assert_eq!((&one.uid, one.first_sent_at, one.queued_at, one.first_received_at), (&None, None, None, None));
     assert_eq!((one.body.as_deref(), one.measurement.is_none()), (Some(""), true));
 }
 
@@ -100,9 +136,9 @@ async fn an_entry_written_twice_is_one_and_the_first_counts() {
     let folder = tempfile::tempdir().unwrap();
     let store = in_folder(folder.path());
     let first = [entry(0, EntryText::Body("first")), entry(1, EntryText::Body("other"))];
-    store.quarantine("i-9", START_MS, &first, soon()).await.unwrap();
-    store.quarantine("i-1", START_MS + 5, &[entry(0, EntryText::Body("second"))], soon()).await.unwrap();
-    store.quarantine("i-0", START_MS + 3_600_000, &[entry(0, EntryText::Body("third"))], soon()).await.unwrap();
+    store.quarantine("i-9", START_MS, first, soon()).await.unwrap();
+    store.quarantine("i-1", START_MS + 5, [entry(0, EntryText::Body("second"))], soon()).await.unwrap();
+    store.quarantine("i-0", START_MS + 3_600_000, [entry(0, EntryText::Body("third"))], soon()).await.unwrap();
     let bodies: Vec<_> = store.quarantined().await.unwrap().into_iter().filter_map(|entry| entry.body).collect();
     assert_eq!((bodies.len(), files(folder.path()).len()), (2, 3));
     assert!(bodies.contains(&"first".to_owned()) && bodies.contains(&"other".to_owned()), "{bodies:?}");
@@ -134,7 +170,7 @@ async fn objects_lie_in_the_folder_of_their_hour_in_utc_and_are_compressed() {
     let store = in_folder(folder.path());
     let long = "x".repeat(100_000);
     for (invocation, at_ms) in [("a", START_MS), ("b", START_MS + 3_599_999), ("c", START_MS + 3_600_000), ("d", START_MS - 1)] {
-        store.quarantine(invocation, at_ms, &[entry(0, EntryText::Body(&long))], soon()).await.unwrap();
+        store.quarantine(invocation, at_ms, [entry(0, EntryText::Body(&long))], soon()).await.unwrap();
     }
     let at = |day: &str, at_ms: i64, name: &str| format!("quarantine/v1/{day}/{at_ms}-{name}.ndjson.zst");
     let expected = [
@@ -162,7 +198,7 @@ async fn a_store_that_holds_nothing_reads_as_nothing() {
 async fn a_prefix_is_part_of_every_name() {
     let objects = std::sync::Arc::new(object_store::memory::InMemory::new());
     let below = |prefix: &str| Store::over(objects.clone(), object_store::path::Path::from(prefix));
-    below("some/prefix").quarantine("i", START_MS, &[entry(0, EntryText::Body("x"))], soon()).await.unwrap();
+    below("some/prefix").quarantine("i", START_MS, [entry(0, EntryText::Body("x"))], soon()).await.unwrap();
     assert_eq!(below("some/prefix").quarantined().await.unwrap().len(), 1);
     assert_eq!(below("some").quarantined().await.unwrap().len(), 0);
 }

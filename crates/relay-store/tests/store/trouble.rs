@@ -11,7 +11,7 @@ use crate::given::{START_MS, entry, files, in_folder, in_memory, soon};
 async fn one_entry(folder: &Path) -> (Store, PathBuf) {
     let store = in_folder(folder);
     let lines = [entry(0, EntryText::Body("x")), entry(1, EntryText::Measurement("{}"))];
-    store.quarantine("i-1", START_MS, &lines, soon()).await.unwrap();
+    store.quarantine("i-1", START_MS, lines, soon()).await.unwrap();
     let object = files(folder).remove(0);
     (store, folder.join(object))
 }
@@ -77,7 +77,7 @@ async fn a_failed_put_makes_the_store_suspect_for_all_who_share_it_until_a_probe
 
     fs::remove_dir(&root).unwrap();
     fs::write(&root, "a file where the folder was").unwrap();
-    let put = store.quarantine("i-1", START_MS, &[entry(0, EntryText::Body("canary"))], soon()).await;
+    let put = store.quarantine("i-1", START_MS, [entry(0, EntryText::Body("canary"))], soon()).await;
     let error = put.unwrap_err();
     assert!(matches!(error, StoreError::Failed(_)));
     assert!(!format!("{error} {error:?}").contains("canary"));
