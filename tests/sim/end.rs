@@ -11,6 +11,7 @@ use crate::books::{Books, Entry};
 use crate::fault::Fault;
 use crate::made::{ALONE_BYTES_MAX, Expect, METER, Made};
 use crate::queue::Place;
+use crate::told;
 use crate::wire::QUEUE_ARN;
 use crate::world::World;
 
@@ -35,6 +36,7 @@ pub(crate) async fn ended(world: &World) {
         (4, end.reasons_are_right()),
         (4, end.the_good_are_ingested()),
         (5, end.the_rate_is_kept()),
+        (11, end.the_ledger_is_true()),
     ];
     for (law, kept) in laws {
         if let Err(what) = kept {
@@ -55,10 +57,10 @@ async fn stored(world: &World) -> Result<Books, String> {
     let mut objects: Vec<_> = world.objects.list(None).try_collect().await.map_err(|fault| fault.to_string())?;
     objects.sort_by(|one, other| one.location.cmp(&other.location));
     let mut books = Books::default();
-    for object in objects.iter().filter(|object| object.location.as_ref().contains("quarantine/v1/")) {
+    for object in &objects {
         let bytes = world.objects.get(&object.location).await.map_err(|fault| fault.to_string())?;
         let bytes = bytes.bytes().await.map_err(|fault| fault.to_string())?;
-        books.keep(object.location.as_ref(), &bytes)?;
+        books.store(object.location.as_ref(), &bytes)?;
     }
     match world.books().kept.keys().find(|key| !books.kept.contains_key(*key)) {
         Some((id, position)) => Err(format!("what was stored of {id} at {position} is no longer there")),
@@ -140,6 +142,22 @@ impl<'w> End<'w> {
             }
         }
         Ok(())
+    }
+
+    /// Law 11.
+    fn the_ledger_is_true(&self) -> Result<(), String> {
+        let mut places: HashMap<*const Made, Vec<(&str, usize)>> = HashMap::new();
+        let queue = self.world.queue();
+        for message in queue.messages() {
+            for (position, item) in self.world.goods.sendings[message.sending].items.iter().enumerate() {
+                places.entry(&raw const self.world.goods.made[*item]).or_default().push((&message.id, position));
+            }
+        }
+        let kept = |made: &Made| {
+            let at = places.get(&std::ptr::from_ref(made)).map_or(&[] as &[_], Vec::as_slice);
+            at.iter().flat_map(|(id, position)| self.entries(id, *position)).collect()
+        };
+        told::is_true(self.world, &self.stored.told, &self.made, |made| self.lines(made).next().is_some(), kept)
     }
 
     /// Law 2.

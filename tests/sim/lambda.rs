@@ -10,17 +10,19 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use ingest_relay::config::Config;
-use ingest_relay::handler::{Call, Function};
+use ingest_relay::handler::Function;
+use lambda_shell::Call;
 use m3ter_client::{Client, Clock};
 use object_store::path::Path;
 use relay::Relay;
 use relay_core::guard::MissingUid;
-use relay_store::Store;
+use relay_store::{Payloads, Store};
 use tokio::time::timeout_at;
 
 use crate::fault::Fault;
 use crate::m3ter::{Door, Stranger};
 use crate::mortal::{Doom, End, Mortal};
+use crate::plan::Ledger;
 use crate::queue::Delivery;
 use crate::seams::{Brake, Objects, Vault};
 use crate::wire::record;
@@ -218,7 +220,7 @@ async fn start(world: &Arc<World>, number: u32) -> Environment {
     }
     let objects = Objects { world: world.clone(), environment: number };
     let store = Store::over(Arc::new(objects), Path::from("relay"));
-    let relay = Relay { client, store, settings: config.walk };
+    let relay = Relay { client, store, payloads: Payloads::default(), settings: config.walk };
     let function = Function { relay, queue: Box::new(Brake(world.clone())), name: "relay".into() };
     Environment { number, function, skew_ms, dead, is_lost: stranger.is_some(), idle_since_ms: nature.now_ms() }
 }
@@ -238,6 +240,12 @@ fn variable(world: &World, name: &str) -> Option<String> {
         "BATCHES_IN_FLIGHT" => plan.in_flight.to_string(),
         "EXHAUST_AFTER_DAYS" => plan.exhaust_days.to_string(),
         "MISSING_UID" => if plan.missing_uid == MissingUid::Content { "content" } else { "refuse" }.to_owned(),
+        "LEDGER_MODE" => match plan.ledger {
+            Ledger::Full | Ledger::BestEffort => "full".to_owned(),
+            Ledger::Uids => "uids".to_owned(),
+            Ledger::Off => "off".to_owned(),
+        },
+        "LEDGER_WRITE" => if plan.ledger == Ledger::BestEffort { "best-effort" } else { "required" }.to_owned(),
         _ => return None,
     };
     Some(value)

@@ -2,9 +2,9 @@
 //!
 //! 1 nothing is lost · 2 nothing is counted twice · 3 payloads stay intact · 4 a bad measurement harms no other ·
 //! 5 requests keep limits and rate · 6 the handler is back in time · 7 the queue empties · 8 a fault of ours quarantines
-//! nothing · 9 accounts balance, and a store outage is no storm · 10 logs hold no data.
+//! nothing · 9 accounts balance, and a store outage is no storm · 10 logs hold no data · 11 the ledger is true.
 //!
-//! Here is what each answered invocation is held to: laws 1, 9 and 10. Requests are held to laws 5 and 9 as they are sent,
+//! Here is what each answered invocation is held to: laws 1, 9, 10 and 11. Requests are held to laws 5 and 9 as they are sent,
 //! in `m3ter`; law 6 is in `lambda`; everything else is looked at when the world is over, in `end`.
 
 use std::collections::BTreeSet;
@@ -14,8 +14,10 @@ use serde_json::Value;
 use crate::books::Books;
 use crate::lambda::Handled;
 use crate::made::{Expect, Made};
+use crate::plan::Ledger;
 use crate::produce::Goods;
 use crate::queue::Delivery;
+use crate::told;
 use crate::world::World;
 
 /// Whether the message can only leave the queue when it is exhausted: without anything that m3ter accepts beside it, a
@@ -46,6 +48,13 @@ pub(crate) fn answered(world: &World, deliveries: &[Delivery], handled: &Handled
             let message = &queue.messages()[*message];
             for (position, item) in world.goods.sendings[message.sending].items.iter().enumerate() {
                 let made = &world.goods.made[*item];
+                let kept = books.kept.contains_key(&(message.id.clone(), position));
+                if told::is_missing(world, &books.told, made, kept) {
+                    return world.nature.broke(
+                        11,
+                        format!("{} is done without a line for its measurement {position}, {}", message.id, made.text),
+                    );
+                }
                 if !is_somewhere(&books, made, &message.id, position) {
                     let what =
                         format!("{} is done without its measurement {position}, {:?} {}", message.id, made.expect, made.text);
@@ -73,6 +82,7 @@ fn accounts(world: &World, deliveries: &[Delivery], log: &str, request_id: &str,
     let distinct: BTreeSet<usize> = deliveries.iter().map(|delivery| delivery.message).collect();
     let books = world.books();
     let kept = books.kept_by.get(request_id).copied().unwrap_or(0);
+    let told = books.told.by_invocation.get(request_id).copied().unwrap_or(0);
     let checks = [
         (count("AccountsMismatch") == 0, "the relay says that its accounts do not balance"),
         (count("Received") == deliveries.len() as u64, "Received"),
@@ -87,6 +97,11 @@ fn accounts(world: &World, deliveries: &[Delivery], log: &str, request_id: &str,
         ),
         (count("Accepted") <= books.taken_under(request_id), "Accepted is more than m3ter took"),
         (count("Quarantined") == kept || count("Quarantined") == 0, "Quarantined"),
+        (count("Recorded") == told || count("Recorded") == 0, "Recorded"),
+        (
+            world.nature.plan.ledger == Ledger::Off || count("Recorded") + count("Unrecorded") >= count("Accepted"),
+            "Accepted is more than Recorded and Unrecorded",
+        ),
     ];
     if let Some((_, what)) = checks.into_iter().find(|(holds, _)| !holds) {
         return Err(what);
@@ -103,6 +118,8 @@ fn accounts(world: &World, deliveries: &[Delivery], log: &str, request_id: &str,
         (count("OverBudget") > 0, "exit: inflated enough, the rest returned"),
         (count("StoreFailed") > 0 && count("Attempts") > 0, "exit: the store failed"),
         (count("StoreFailed") > 0 && count("Attempts") == 0, "exit: held back while the store is down"),
+        (count("Unrecorded") > 0 && count("StoreFailed") > 0, "exit: returned for want of a ledger"),
+        (count("Unrecorded") > 0 && count("StoreFailed") == 0, "exit: done without a ledger, at best effort"),
         (count("BrakeFailed") > 0, "exit: the brake failed"),
         (found > 1_000 && count("Batches") > 1, "exit: several batches by count"),
         (found <= 1_000 && count("Batches") > 1, "exit: several batches by bytes or rivals"),

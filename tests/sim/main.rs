@@ -11,6 +11,8 @@
 //! Read first [`world`], which puts the models together, then [`laws`]. [`plan`] draws a world from its seed, [`fault`]
 //! lists what can go wrong, [`run`] runs many worlds and demands that everything really happened in them.
 //!
+//! The models are tested, too, each beside itself; that of SQS also against an emulator, in `queue_and_emulator`.
+//!
 //! Absent: wall time, randomness from outside, real processes and sockets (that is `runtime-api` and `e2e`).
 
 #[cfg(test)]
@@ -40,9 +42,13 @@ mod produce;
 #[cfg(test)]
 mod queue;
 #[cfg(test)]
+mod queue_itself;
+#[cfg(test)]
 mod run;
 #[cfg(test)]
 mod seams;
+#[cfg(test)]
+mod told;
 #[cfg(test)]
 mod wire;
 #[cfg(test)]

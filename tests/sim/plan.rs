@@ -50,6 +50,19 @@ pub(crate) enum Act {
     SecretFollows,
 }
 
+/// How the relay's ledger is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ledger {
+    /// As by default: in full, and required.
+    Full,
+    /// Uids only, and required.
+    Uids,
+    /// In full, at best effort.
+    BestEffort,
+    /// None.
+    Off,
+}
+
 /// A world, as drawn.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
@@ -73,6 +86,7 @@ pub(crate) struct Plan {
     pub(crate) requests_per_second: usize,
     pub(crate) in_flight: usize,
     pub(crate) missing_uid: MissingUid,
+    pub(crate) ledger: Ledger,
     pub(crate) exhaust_days: i64,
     pub(crate) receives_max: u32,
     pub(crate) token_lifetime_s: u64,
@@ -153,6 +167,12 @@ impl Plan {
             requests_per_second: rate,
             in_flight: one_of(rng, &[1, 4, 4, 16]),
             missing_uid: if rng.f64() < 0.3 { MissingUid::Content } else { MissingUid::Refuse },
+            ledger: match seed % 10 {
+                7 => Ledger::Uids,
+                8 => Ledger::BestEffort,
+                9 => Ledger::Off,
+                _ => Ledger::Full,
+            },
             exhaust_days: one_of(rng, &[1, 3, 10, 10]),
             receives_max: if on(Fault::FewReceives) && !outage {
                 rng.u32(2..=5)

@@ -93,8 +93,10 @@ fn settle(world: &World, deliveries: &[Delivery], handled: &Handled, rng: &mut f
     if nature.strikes(Fault::ResponseLost) {
         return;
     }
+    for delivery in deliveries.iter().filter(|delivery| done.contains(&delivery.message)) {
+        world.queue().delete(&delivery.handle, || rng.bool());
+    }
     for message in done {
-        world.queue().delete(message);
         if nature.strikes(Fault::Undeleted) {
             world.queue().undelete(message, nature.now_ms() + rng.i64(1_000..=20 * 60_000));
         }

@@ -18,7 +18,7 @@ const WORLDS: u64 = 60;
 const WORLDS_FOR_EVERYTHING: u64 = 2_000;
 
 /// What must have happened at least once: each answer's meaning, each exit of the walk, each reason, each end at m3ter.
-const SOMETIMES: [&str; 62] = [
+const SOMETIMES: [&str; 66] = [
     "answer: accepted",
     "answer: cannot be m3ter's",
     "answer: refused",
@@ -45,6 +45,10 @@ const SOMETIMES: [&str; 62] = [
     "exit: the store failed",
     "exit: held back while the store is down",
     "exit: the brake failed",
+    "exit: returned for want of a ledger",
+    "exit: done without a ledger, at best effort",
+    "ledger: accepted",
+    "ledger: unknown",
     "exit: several batches by count",
     "exit: several batches by bytes or rivals",
     "exit: just before the deadline",

@@ -16,6 +16,7 @@ use object_store::{
 use relay::{Delay, Queue};
 
 use crate::fault::Fault;
+use crate::plan::Ledger;
 use crate::world::World;
 
 /// The secret, as one environment reads it.
@@ -71,11 +72,15 @@ fn broken() -> object_store::Error {
 }
 
 impl Objects {
-    async fn before_the_put(&self) -> object_store::Result<()> {
+    async fn before_the_put(&self, name: &Path) -> object_store::Result<()> {
         let nature = &self.world.nature;
+        // At best effort nothing waits for the ledger, and so nobody is warned by it.
+        let warns = nature.plan.ledger != Ledger::BestEffort || !name.as_ref().contains("ledger/");
         nature.pass(nature.between(2, 60)).await;
         if nature.lasts(Fault::StoreDown) {
-            self.world.books().warned.insert(self.environment, nature.now_ms());
+            if warns {
+                self.world.books().warned.insert(self.environment, nature.now_ms());
+            }
             return match nature.chance(0.8) {
                 true => Err(broken()),
                 false => pending().await,
@@ -98,7 +103,7 @@ impl Objects {
 impl ObjectStore for Objects {
     async fn put_opts(&self, name: &Path, payload: PutPayload, options: PutOptions) -> object_store::Result<PutResult> {
         let nature = &self.world.nature;
-        self.before_the_put().await?;
+        self.before_the_put(name).await?;
         let bytes: Vec<u8> = payload.iter().flat_map(|part| part.iter().copied()).collect();
         let put = self.world.objects.put_opts(name, payload, options).await?;
         self.world.stored(self.environment, name.as_ref(), &bytes);

@@ -143,11 +143,9 @@ impl World {
     /// Enters an object that the store took.
     pub(crate) fn stored(&self, environment: u32, name: &str, object: &[u8]) {
         self.books().warned.remove(&environment);
-        if name.contains("quarantine/v1/") {
-            match self.books().keep(name, object) {
-                Ok(entries) => self.nature.tell(&format!("  {entries} entries stored as {name}")),
-                Err(fault) => self.nature.broke(3, format!("the stored object {name} is not readable: {fault}")),
-            }
+        match self.books().store(name, object) {
+            Ok(lines) => self.nature.tell(&format!("  {lines} lines stored as {name}")),
+            Err(fault) => self.nature.broke(3, format!("the stored object {name} is not readable: {fault}")),
         }
     }
 

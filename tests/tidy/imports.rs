@@ -14,8 +14,9 @@ fn may_import(package: &str, is_function: bool) -> BTreeSet<&'static str> {
         "relay-core" | "m3ter-sandbox" => [].into(),
         "m3ter-client" | "relay-store" => ["relay-core"].into(),
         "relay" => ["m3ter-client", "relay-core", "relay-store"].into(),
-        "usage-relay" => CORE.into_iter().chain(["m3ter-sandbox"]).collect(),
-        _ if is_function => CORE.into(),
+        "usage-relay" => CORE.into_iter().chain(["recovery", "m3ter-sandbox"]).collect(),
+        "recovery" | "lambda-shell" => ["relay-core", "relay-store"].into(),
+        _ if is_function => CORE.into_iter().chain(["lambda-shell"]).collect(),
         other => panic!("expected a line that says what {other} may import"),
     }
 }
@@ -83,13 +84,22 @@ fn nobody_imports_a_function_the_command_line_or_the_tests() {
 }
 
 #[test]
-fn only_functions_depend_on_the_lambda_runtime() {
+fn only_functions_import_what_every_function_needs() {
+    for (package, (is_function, imported)) in imports() {
+        let allowed = is_function || package == "relay-tests";
+        assert!(allowed || !imported.contains("lambda-shell"), "expected {package} not to import lambda-shell");
+    }
+}
+
+#[test]
+fn only_functions_and_their_shell_depend_on_the_lambda_runtime() {
     let workspace = workspace();
     let dependent =
         workspace.packages.iter().filter(|package| package.dependencies.iter().any(|one| one.name == "lambda_runtime"));
     for package in dependent {
         let manifest = package.manifest_path.as_std_path();
-        let allowed = manifest.starts_with(root().join("functions")) || manifest.starts_with(root().join("tests"));
+        let allowed =
+            ["functions", "crates/lambda-shell", "tests"].iter().any(|folder| manifest.starts_with(root().join(folder)));
         assert!(allowed, "expected {} not to depend on lambda_runtime", package.name);
     }
 }

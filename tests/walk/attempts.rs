@@ -54,7 +54,7 @@ async fn retry_after_is_the_least_wait() {
     let world = World::new();
     world.sandbox.add_fault(FaultRule::new(throttled(Some("3"))).times(1));
     let start = Instant::now();
-    assert_eq!(world.session().submit(batch("a")).await, Submitted::Accepted);
+    assert_eq!(world.session().submit(batch("a")).await.submitted, Submitted::Accepted);
     let sent = sent_ms(&world, start);
     assert!(sent[0] == 0 && (3_000..=3_200).contains(&sent[1]), "{sent:?}");
 }
@@ -65,7 +65,7 @@ async fn a_retry_after_that_leaves_no_time_is_not_waited_for() {
         let world = World::new();
         world.sandbox.add_fault(FaultRule::new(throttled(Some(told))));
         let start = Instant::now();
-        let submitted = world.session().submit(batch("a")).await;
+        let submitted = world.session().submit(batch("a")).await.submitted;
         assert_eq!((submitted, start.elapsed()), (Submitted::Undecided(Undecided::Later), Duration::ZERO), "{told}");
     }
 }
@@ -76,7 +76,7 @@ async fn a_retry_after_that_is_no_number_of_seconds_is_as_good_as_none() {
         let world = World::new();
         world.sandbox.add_fault(FaultRule::new(throttled(Some(told))).times(1));
         let start = Instant::now();
-        assert_eq!(world.session().submit(batch("a")).await, Submitted::Accepted, "{told}");
+        assert_eq!(world.session().submit(batch("a")).await.submitted, Submitted::Accepted, "{told}");
         assert!(start.elapsed() <= Duration::from_millis(250), "{told}");
     }
 }
@@ -115,7 +115,7 @@ async fn over_many_batches_the_share_of_the_rate_is_used_and_never_exceeded() {
     let start = Instant::now();
     let session = world.session();
     let uids: Vec<String> = (0..100).map(|number| format!("r-{number}")).collect();
-    let submitted = join_all(uids.iter().map(|uid| session.submit(batch(uid)))).await;
+    let submitted = join_all(uids.iter().map(async |uid| session.submit(batch(uid)).await.submitted)).await;
     assert_eq!(submitted, vec![Submitted::Accepted; 100]);
     let sent = sent_ms(&world, start);
     rate_is_kept(&sent, 4);
@@ -140,7 +140,7 @@ async fn an_attempt_waits_half_a_minute_for_its_answer_and_no_longer() {
     session.warm_up().await;
     world.sandbox.add_fault(FaultRule::new(Fault::Hang).times(1));
     let start = Instant::now();
-    assert_eq!(session.submit(batch("a")).await, Submitted::Accepted);
+    assert_eq!(session.submit(batch("a")).await.submitted, Submitted::Accepted);
     let sent = sent_ms(&world, start);
     assert!((30_000..=30_250).contains(&sent[1]), "{sent:?}");
 }
@@ -173,7 +173,7 @@ async fn jitter_keeps_parallel_batches_from_coming_back_together() {
     let start = Instant::now();
     let session = world.session();
     let uids: Vec<String> = (0..8).map(|number| format!("j-{number}")).collect();
-    join_all(uids.iter().map(|uid| session.submit(batch(uid)))).await;
+    join_all(uids.iter().map(async |uid| session.submit(batch(uid)).await.submitted)).await;
     let again: BTreeSet<u128> = sent_ms(&world, start).split_off(8).into_iter().collect();
     assert!(again.len() > 4, "{again:?}");
 }
@@ -207,7 +207,7 @@ async fn the_real_limits_of_m3ter_are_met_with_patience() {
     let world = World::with(Setup { requests_per_second: 70.0, in_flight: 16, ..Setup::default() });
     let session = world.session();
     let uids: Vec<String> = (0..60).map(|number| format!("l-{number}")).collect();
-    let submitted = join_all(uids.iter().map(|uid| session.submit(batch(uid)))).await;
+    let submitted = join_all(uids.iter().map(async |uid| session.submit(batch(uid)).await.submitted)).await;
     assert_eq!(submitted, vec![Submitted::Accepted; 60]);
     assert!(world.ledger().requests.iter().any(|request| request.outcome == Outcome::Throttled));
 }

@@ -100,6 +100,16 @@ async fn a_refusal_of_everything_blames_nobody_and_costs_few_requests() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn without_an_acceptance_one_search_goes_down_to_a_single_measurement_and_no_second_one_is_begun() {
+    let world = World::new();
+    world.sandbox.add_fault(FaultRule::new(Fault::status(400)));
+    let handled = world.deliver(&[Message::of("m-1", &many("a", 1_000))]).await;
+    let sent: Vec<u64> = world.ledger().requests.iter().map(|request| request.measurements).collect();
+    // The whole, and two halves for each halving: the smallest is halved until it is one.
+    assert_eq!((sent.len(), sent.iter().min(), handled.count("Attempts")), (21, Some(&1), 21));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lone_suspect_without_evidence_is_returned_and_with_evidence_quarantined() {
     let world = World::new();
     let suspect = Message::of("m-1", &[good("s")]);

@@ -97,7 +97,7 @@ async fn a_hanging_m3ter_holds_back_no_message_that_needs_nothing_of_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_hanging_store_holds_back_no_message_that_needs_nothing_of_it() {
-    let world = World::new();
+    let world = World::without_ledger();
     store_hangs(&world);
     let handled = world.deliver(&[Message::of("m-1", &[good("a")]), Message::of("m-2", &[bad("b")])]).await;
     assert_eq!(handled.returned, ["m-2"]);

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use ingest_relay::handler::{Call, HandlerError};
+use lambda_shell::Call;
+use lambda_shell::answer::HandlerError;
 use m3ter_client::Clock;
 use m3ter_sandbox::{Containing, Fault, FaultRule, Route};
 use serde_json::{Value, json};
@@ -208,5 +209,6 @@ async fn no_secret_shows_when_anything_is_printed_for_debugging() {
     let token = world.ledger().totals.tokens_issued;
     assert_eq!(token, 1);
     let shown = format!("{:?} {:?}", world.function.relay, Clock::starting_at(START_MS));
+    assert!(shown.contains("client: Client"), "{shown}");
     assert!(!shown.contains("canary") && !shown.contains("Bearer") && !shown.contains("eyJ"), "{shown}");
 }

@@ -31,7 +31,7 @@ fn answer(status: u16, body: &str) -> Fault {
 async fn always(fault: Fault, body: Bytes) -> (Submitted, usize) {
     let world = World::new();
     world.sandbox.add_fault(FaultRule::new(fault));
-    let submitted = world.session().submit(body).await;
+    let submitted = world.session().submit(body).await.submitted;
     (submitted, world.door.batches().len())
 }
 
@@ -39,7 +39,7 @@ async fn always(fault: Fault, body: Bytes) -> (Submitted, usize) {
 async fn once(fault: Fault) -> (Submitted, usize) {
     let world = World::new();
     world.sandbox.add_fault(FaultRule::new(fault).times(1));
-    let submitted = world.session().submit(batch()).await;
+    let submitted = world.session().submit(batch()).await.submitted;
     (submitted, world.door.batches().len())
 }
 
@@ -109,7 +109,7 @@ async fn faults_of_the_server_are_counted_at_both_of_its_doors() {
     world.sandbox.add_fault(FaultRule::new(Fault::status(503)).on(Route::Token).times(2));
     world.sandbox.add_fault(FaultRule::new(Fault::status(500)).times(1));
     let session = world.session();
-    assert_eq!(session.submit(batch()).await, Submitted::Accepted);
+    assert_eq!(session.submit(batch()).await.submitted, Submitted::Accepted);
     assert_eq!((session.counts().server_faults, session.counts().unknown_answers), (3, 0));
 }
 
@@ -120,7 +120,7 @@ async fn no_answer_of_any_kind_is_tried_again() {
         let session = world.session();
         session.warm_up().await;
         world.door.fail_next(&[failure]);
-        assert_eq!(session.submit(batch()).await, Submitted::Accepted, "{failure:?}");
+        assert_eq!(session.submit(batch()).await.submitted, Submitted::Accepted, "{failure:?}");
         assert_eq!((session.counts().unknown_answers, world.door.batches().len()), (1, 2));
     }
     for fault in [Fault::Reset, Fault::DropAnswer, Fault::Truncate] {
@@ -134,7 +134,7 @@ async fn an_acceptance_is_evidence_under_its_own_token_for_15_minutes_and_across
     let world = World::new();
     let session = world.session();
     assert!(!session.accepted_under(1));
-    assert_eq!(session.submit(batch()).await, Submitted::Accepted);
+    assert_eq!(session.submit(batch()).await.submitted, Submitted::Accepted);
     assert!(session.accepted_under(1) && !session.accepted_under(2));
     advance(Duration::from_secs(15 * 60)).await;
     assert!(world.session().accepted_under(1));
@@ -147,7 +147,7 @@ async fn a_refusal_is_no_evidence() {
     let world = World::new();
     world.sandbox.add_fault(FaultRule::new(Fault::status(400)));
     let session = world.session();
-    session.submit(batch()).await;
+    session.submit(batch()).await.submitted;
     assert!(!session.accepted_under(1));
 }
 
@@ -159,7 +159,8 @@ async fn a_late_acceptance_under_an_older_token_does_not_hide_that_the_newer_one
     world.sandbox.add_fault(FaultRule::new(Fault::Delay { delay_ms: 5_000 }).times(1));
     world.sandbox.add_fault(FaultRule::new(Fault::status(403)).skip(1).times(1));
     // The first is answered late, under the first token. The second is refused at once and goes again under a new one.
-    let (slow, renewed) = futures_util::future::join(session.submit(batch()), async { session.submit(batch()).await }).await;
+    let again = async || session.submit(batch()).await.submitted;
+    let (slow, renewed) = futures_util::future::join(again(), again()).await;
     assert_eq!((slow, renewed), (Submitted::Accepted, Submitted::Accepted));
     assert!(session.accepted_under(2));
 }

@@ -19,7 +19,11 @@ mod handler;
 #[cfg(test)]
 mod judge;
 #[cfg(test)]
+mod ledger;
+#[cfg(test)]
 mod outcomes;
+#[cfg(test)]
+mod payloads;
 #[cfg(test)]
 mod rivals;
 #[cfg(test)]

@@ -128,21 +128,39 @@ pub(crate) enum Puts {
     LoseTheAnswer,
 }
 
+/// What the store does with a get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gets {
+    Work,
+    Fail,
+    Hang,
+}
+
 /// The store: objects in memory.
 #[derive(Debug)]
 pub(crate) struct Objects {
     pub(crate) inner: Arc<InMemory>,
     puts: Mutex<Puts>,
+    gets: Mutex<Gets>,
     tried: Mutex<Vec<(Instant, String)>>,
 }
 
 impl Objects {
     pub(crate) fn new() -> Arc<Objects> {
-        Arc::new(Objects { inner: Arc::new(InMemory::new()), puts: Mutex::new(Puts::Work), tried: Mutex::default() })
+        Arc::new(Objects {
+            inner: Arc::new(InMemory::new()),
+            puts: Mutex::new(Puts::Work),
+            gets: Mutex::new(Gets::Work),
+            tried: Mutex::default(),
+        })
     }
 
     pub(crate) fn now(&self, puts: Puts) {
         *self.puts.lock().unwrap() = puts;
+    }
+
+    pub(crate) fn gets(&self, gets: Gets) {
+        *self.gets.lock().unwrap() = gets;
     }
 
     /// Names of all that was tried to put, those that failed too.
@@ -183,7 +201,12 @@ impl ObjectStore for Objects {
     }
 
     async fn get_opts(&self, name: &Path, options: GetOptions) -> object_store::Result<GetResult> {
-        self.inner.get_opts(name, options).await
+        let gets = *self.gets.lock().unwrap();
+        match gets {
+            Gets::Work => self.inner.get_opts(name, options).await,
+            Gets::Fail => Err(broken()),
+            Gets::Hang => pending().await,
+        }
     }
 
     fn delete_stream(

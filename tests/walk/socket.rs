@@ -201,7 +201,7 @@ async fn the_client_submits_to_a_sandbox_over_a_socket_and_survives_a_reset() {
     sandbox.add_fault(FaultRule::new(Fault::DropAnswer).times(1));
     sandbox.add_fault(FaultRule::new(Fault::Reset).times(1));
     let body = json!({"measurements": [good("a")]}).to_string();
-    assert_eq!(session.submit(body.into()).await, Submitted::Accepted);
+    assert_eq!(session.submit(body.into()).await.submitted, Submitted::Accepted);
     assert_eq!((sandbox.ledger().totals.ingested, session.counts().attempts), (1, 3));
     serving.abort();
 }

@@ -19,7 +19,7 @@ fn mixed(id: &str) -> Message {
 #[tokio::test(start_paused = true)]
 async fn a_message_whose_refusal_cannot_be_kept_is_returned_and_the_others_are_done() {
     for trouble in TROUBLE {
-        let world = World::new();
+        let world = World::without_ledger();
         world.objects.now(trouble);
         let handled = world.deliver(&[mixed("m-1"), Message::of("m-2", &[good("x")])]).await;
         assert_eq!(handled.returned, ["m-1"], "{trouble:?}");
@@ -32,7 +32,7 @@ async fn a_message_whose_refusal_cannot_be_kept_is_returned_and_the_others_are_d
 #[tokio::test(start_paused = true)]
 async fn after_a_failed_put_nothing_is_submitted_before_a_put_has_worked() {
     for trouble in TROUBLE {
-        let world = World::new();
+        let world = World::without_ledger();
         world.objects.now(trouble);
         world.deliver(&[mixed("m-1")]).await;
         let submitted = world.door.batches().len();
@@ -58,7 +58,7 @@ async fn after_a_failed_put_nothing_is_submitted_before_a_put_has_worked() {
 
 #[tokio::test(start_paused = true)]
 async fn the_probe_comes_before_the_first_request_with_a_batch() {
-    let world = World::new();
+    let world = World::without_ledger();
     world.objects.now(Puts::Fail);
     world.deliver(&[mixed("m-1")]).await;
     world.objects.now(Puts::Work);
@@ -72,7 +72,7 @@ async fn the_probe_comes_before_the_first_request_with_a_batch() {
 
 #[tokio::test(start_paused = true)]
 async fn a_store_in_good_order_is_not_probed_and_not_written_without_need() {
-    let world = World::new();
+    let world = World::without_ledger();
     assert!(world.is_done(&Message::of("m-1", &many("a", 10))).await);
     assert!(world.is_done(&mixed("m-2")).await);
     assert!(world.is_done(&Message::of("m-3", &many("b", 10))).await);
@@ -81,7 +81,7 @@ async fn a_store_in_good_order_is_not_probed_and_not_written_without_need() {
 
 #[tokio::test(start_paused = true)]
 async fn the_refusals_of_one_invocation_are_one_object() {
-    let world = World::new();
+    let world = World::without_ledger();
     let messages: Vec<Message> = (0..50).map(|n| mixed(&format!("m-{n}"))).collect();
     world.deliver(&messages).await.counts(&[("Done", 50), ("Quarantined", 50), ("Accepted", 4_950)]);
     assert_eq!((world.objects.tried().len(), world.quarantined().await.len()), (1, 50));
@@ -89,7 +89,7 @@ async fn the_refusals_of_one_invocation_are_one_object() {
 
 #[tokio::test(start_paused = true)]
 async fn ten_lost_answers_leave_one_entry() {
-    let world = World::new();
+    let world = World::without_ledger();
     for receives in 1..=10 {
         world.objects.now(Puts::LoseTheAnswer);
         assert!(!world.is_done(&mixed("m-1").received(receives)).await);
@@ -105,7 +105,7 @@ async fn ten_lost_answers_leave_one_entry() {
 
 #[tokio::test(start_paused = true)]
 async fn while_the_store_is_down_an_exhausted_message_is_returned_all_the_same() {
-    let world = World::new();
+    let world = World::without_ledger();
     world.objects.now(Puts::Fail);
     let old = mixed("m-1").sent_at(crate::world::START_MS - 12 * relay_core::limits::DAY_MS);
     for _ in 0..3 {

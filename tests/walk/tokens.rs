@@ -32,7 +32,7 @@ async fn one_token_is_fetched_for_many_parallel_submits() {
     world.sandbox.add_fault(FaultRule::new(Fault::Delay { delay_ms: 500 }).on(Route::Token));
     let session = world.session();
     let uids: Vec<String> = (0..8).map(|number| format!("p-{number}")).collect();
-    let submitted = join_all(uids.iter().map(|uid| session.submit(batch(uid)))).await;
+    let submitted = join_all(uids.iter().map(async |uid| session.submit(batch(uid)).await.submitted)).await;
     assert_eq!(submitted, vec![Submitted::Accepted; 8]);
     assert_eq!((world.ledger().totals.token_requests, world.vault.reads()), (1, 1));
 }

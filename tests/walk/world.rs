@@ -9,14 +9,18 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ingest_relay::handler::{Call, Function, HandlerError};
+use futures_util::TryStreamExt;
+use ingest_relay::handler::Function;
+use lambda_shell::Call;
+use lambda_shell::answer::{Answer, HandlerError};
 use m3ter_client::{Client, ClientSettings, Clock, Endpoint, Session};
 use m3ter_sandbox::{Category, Choices, Credentials, Ledger, LedgerQuery, MeterRequest, Options, Sandbox};
 use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
 use relay::{Relay, Settings};
 use relay_core::guard::MissingUid;
 use relay_core::limits::{BATCH_BYTES_MAX, BATCH_MEASUREMENTS_MAX, DAY_MS};
-use relay_store::{Entry, Store, quarantine_id};
+use relay_store::{Entry, LedgerMode, LedgerWrite, Payloads, Store, quarantine_id};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
@@ -37,12 +41,22 @@ pub(crate) struct Setup {
     pub(crate) timeout_s: i64,
     pub(crate) token_lifetime_s: u64,
     pub(crate) missing_uid: MissingUid,
+    pub(crate) ledger: relay::Ledger,
+    pub(crate) payloads: Payloads,
 }
 
 impl Default for Setup {
     /// The shares of the template's defaults.
     fn default() -> Self {
-        Setup { requests_per_second: 4.0, in_flight: 4, timeout_s: 60, token_lifetime_s: 18_000, missing_uid: MissingUid::Refuse }
+        Setup {
+            requests_per_second: 4.0,
+            in_flight: 4,
+            timeout_s: 60,
+            token_lifetime_s: 18_000,
+            missing_uid: MissingUid::Refuse,
+            ledger: relay::Ledger::default(),
+            payloads: Payloads::default(),
+        }
     }
 }
 
@@ -55,6 +69,8 @@ pub(crate) struct Message {
     pub(crate) uids: Vec<String>,
     pub(crate) receives: u32,
     pub(crate) sent_at_ms: i64,
+    /// Name and value of each, as text.
+    pub(crate) attributes: Vec<(String, String)>,
 }
 
 impl Message {
@@ -67,7 +83,14 @@ impl Message {
 
     /// Any body.
     pub(crate) fn raw(id: &str, body: &str) -> Message {
-        Message { id: id.into(), body: body.into(), uids: Vec::new(), receives: 1, sent_at_ms: START_MS - 60_000 }
+        Message {
+            id: id.into(),
+            body: body.into(),
+            uids: Vec::new(),
+            receives: 1,
+            sent_at_ms: START_MS - 60_000,
+            attributes: Vec::new(),
+        }
     }
 
     pub(crate) fn received(mut self, receives: u32) -> Message {
@@ -80,7 +103,14 @@ impl Message {
         self
     }
 
+    pub(crate) fn attribute(mut self, name: &str, value: &str) -> Message {
+        self.attributes.push((name.into(), value.into()));
+        self
+    }
+
     fn record(&self) -> Value {
+        let attribute = |(name, value): &(String, String)| (name.clone(), json!({"stringValue": value, "dataType": "String"}));
+        let attributes: serde_json::Map<_, _> = self.attributes.iter().map(attribute).collect();
         json!({
             "messageId": self.id,
             "receiptHandle": format!("handle-of-{}", self.id),
@@ -90,7 +120,7 @@ impl Message {
                 "SentTimestamp": self.sent_at_ms.to_string(),
                 "ApproximateFirstReceiveTimestamp": self.sent_at_ms.to_string(),
             },
-            "messageAttributes": {},
+            "messageAttributes": attributes,
             "eventSource": "aws:sqs",
             "eventSourceARN": QUEUE_ARN,
             "awsRegion": "eu-west-1",
@@ -163,6 +193,11 @@ impl World {
         World::with(Setup::default())
     }
 
+    /// Where the store is written for the quarantine alone.
+    pub(crate) fn without_ledger() -> World {
+        World::with(Setup { ledger: relay::Ledger { mode: LedgerMode::Off, write: LedgerWrite::Required }, ..Setup::default() })
+    }
+
     pub(crate) fn with(setup: Setup) -> World {
         let options = Options {
             start: Some("2026-06-01T00:00:00Z".parse().unwrap()),
@@ -184,8 +219,14 @@ impl World {
         };
         let client = Client::new(door.clone(), vault.clone(), &settings);
         let store = Store::over(objects.clone(), Path::from("relay"));
-        let walk = Settings { missing_uid: setup.missing_uid, exhaust_after_ms: 10 * DAY_MS, batches_in_flight: setup.in_flight };
-        let relay = Relay { client, store, settings: walk };
+        let payloads = setup.payloads.clone();
+        let walk = Settings {
+            missing_uid: setup.missing_uid,
+            exhaust_after_ms: 10 * DAY_MS,
+            batches_in_flight: setup.in_flight,
+            ledger: setup.ledger,
+        };
+        let relay = Relay { client, store, payloads, settings: walk };
         let function = Function { relay, queue: Box::new(LineHandle(line.clone())), name: "relay".into() };
         World {
             sandbox,
@@ -232,7 +273,7 @@ impl World {
         &self,
         messages: &[Message],
         trace: Option<&str>,
-    ) -> (Result<ingest_relay::handler::Answer, HandlerError>, String, Duration) {
+    ) -> (Result<Answer, HandlerError>, String, Duration) {
         let event = json!({"Records": messages.iter().map(Message::record).collect::<Vec<_>>()}).to_string();
         self.invocations.set(self.invocations.get() + 1);
         let request_id = format!("8476a536-e9f4-11e8-9739-{:012x}", self.invocations.get());
@@ -254,6 +295,20 @@ impl World {
     /// What is in the quarantine, past any misbehaviour of the store.
     pub(crate) async fn quarantined(&self) -> Vec<Entry> {
         Store::over(self.objects.inner.clone(), Path::from("relay")).quarantined().await.unwrap()
+    }
+
+    /// Every line of the relay's ledger, in the order of writing, past any misbehaviour of the store.
+    pub(crate) async fn recorded(&self) -> Vec<relay_store::Line> {
+        let objects: Vec<_> = self.objects.inner.list(Some(&Path::from("relay/ledger"))).try_collect().await.unwrap();
+        let mut names: Vec<Path> = objects.into_iter().map(|object| object.location).collect();
+        names.sort();
+        let mut lines = Vec::new();
+        for name in names {
+            let packed = self.objects.inner.get(&name).await.unwrap().bytes().await.unwrap();
+            let text = String::from_utf8(zstd::stream::decode_all(packed.as_ref()).unwrap()).unwrap();
+            lines.extend(text.lines().map(|line| serde_json::from_str::<relay_store::Line>(line).expect("a line of the ledger")));
+        }
+        lines
     }
 
     /// Message and reason of every entry, sorted.
@@ -303,11 +358,18 @@ impl World {
         }
         let lines = ledger.measurements.unwrap();
         let accepted: BTreeSet<&str> = lines.iter().filter_map(|line| line.uid.as_deref()).collect();
+        // A ledger that must be written holds whatever is done.
+        let required = self.setup.ledger.mode != LedgerMode::Off && self.setup.ledger.write == LedgerWrite::Required;
+        let recorded: BTreeSet<String> = match required {
+            true => self.recorded().await.into_iter().map(|line| line.uid).collect(),
+            false => accepted.iter().map(|uid| (*uid).to_owned()).collect(),
+        };
         let kept: BTreeSet<_> = self.quarantined().await.into_iter().map(|entry| entry.qid).collect();
         for message in messages.iter().filter(|message| !returned.contains(message.id.as_str())) {
             for (position, uid) in message.uids.iter().enumerate() {
                 let is_kept = kept.contains(&quarantine_id(QUEUE_ARN, &message.id, position));
                 assert!(is_kept || accepted.contains(uid.as_str()), "{} is done without {uid:?}", message.id);
+                assert!(is_kept || recorded.contains(uid.as_str()), "{} is done and {uid:?} is not in the ledger", message.id);
             }
         }
     }

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use relay_core::backoff;
 use relay_core::judge::{Answer, Sent, Verdict, judge};
 use tokio::time::{sleep_until, timeout_at};
 
-use crate::session::{Session, Submitted, Undecided};
+use crate::session::{Session, Submitted, Tried, Undecided};
 use crate::token::{NoToken, Token};
 use crate::transport::NoAnswer;
 
@@ -28,19 +28,31 @@ enum Next {
     },
 }
 
+/// What the attempts at one batch came to.
+#[derive(Default)]
+struct Trail {
+    attempts: u32,
+    first_at_ms: Option<i64>,
+    maybe_taken: bool,
+}
+
 impl Session<'_> {
     /// Submits one batch, its body as [`relay_core::pack::Batch::encode`] makes it. Comes back before the time kept to settle.
-    pub async fn submit(&self, body: Bytes) -> Submitted {
+    pub async fn submit(&self, body: Bytes) -> Tried {
+        let mut trail = Trail::default();
+        let submitted = self.attempts(&body, &mut trail).await;
+        if submitted == Submitted::Undecided(Undecided::GiveUp) {
+            self.counts.borrow_mut().give_ups += 1;
+        }
+        let Trail { attempts, first_at_ms, maybe_taken } = trail;
+        Tried { submitted, attempts, first_at_ms, maybe_taken }
+    }
+
+    async fn attempts(&self, body: &Bytes, trail: &mut Trail) -> Submitted {
         let (mut attempt, mut refused) = (1_u32, None);
         loop {
-            let next = self.attempt(&body, refused, attempt).await;
-            let (told, standing) = match next {
-                Next::End(submitted) => {
-                    if submitted == Submitted::Undecided(Undecided::GiveUp) {
-                        self.counts.borrow_mut().give_ups += 1;
-                    }
-                    return submitted;
-                }
+            let (told, standing) = match self.attempt(body, refused, attempt, trail).await {
+                Next::End(submitted) => return submitted,
                 Next::Renewed(generation) => {
                     refused = Some(generation);
                     continue;
@@ -57,7 +69,7 @@ impl Session<'_> {
         }
     }
 
-    async fn attempt(&self, body: &Bytes, refused: Option<u64>, attempt: u32) -> Next {
+    async fn attempt(&self, body: &Bytes, refused: Option<u64>, attempt: u32, trail: &mut Trail) -> Next {
         let later = |standing| Next::End(Submitted::Undecided(standing));
         let token = match timeout_at(self.budget.submit_until, self.token(refused)).await {
             Ok(Ok(token)) => token,
@@ -71,9 +83,16 @@ impl Session<'_> {
         #[expect(clippy::disallowed_methods, reason = "the attempt loop")]
         sleep_until(slot).await;
         let token_is_fresh = token.generation == self.fresh_generation.get();
+        trail.attempts += 1;
+        trail.first_at_ms.get_or_insert(self.clock.now_ms());
         match self.exchange(body, &token).await {
-            Ok(answer) => self.next(&answer, Sent { bytes: body.len(), token_is_fresh }, token.generation),
-            Err(NoAnswer::NoConnection | NoAnswer::Broken | NoAnswer::TooLong | NoAnswer::TimedOut) => {
+            Ok(answer) => {
+                let verdict = self.judge(&answer, Sent { bytes: body.len(), token_is_fresh });
+                trail.maybe_taken |= maybe_taken(&verdict, answer.status());
+                self.next(verdict, answer.status(), token.generation)
+            }
+            Err(no_answer) => {
+                trail.maybe_taken |= no_answer != NoAnswer::NoConnection;
                 self.counts.borrow_mut().unknown_answers += 1;
                 Next::Again { told: None, standing: Undecided::Unknown }
             }
@@ -97,10 +116,13 @@ impl Session<'_> {
         Ok(answer)
     }
 
-    fn next(&self, answer: &Response<Bytes>, sent: Sent, generation: u64) -> Next {
-        let status = answer.status().as_u16();
-        let told = retry_after(answer.headers());
-        match judge(Answer { status, body: answer.body(), retry_after: told }, sent) {
+    fn judge(&self, answer: &Response<Bytes>, sent: Sent) -> Verdict {
+        let retry_after = retry_after(answer.headers());
+        judge(Answer { status: answer.status().as_u16(), body: answer.body(), retry_after }, sent)
+    }
+
+    fn next(&self, verdict: Verdict, status: StatusCode, generation: u64) -> Next {
+        match verdict {
             Verdict::Accepted => {
                 self.client.note_acceptance(generation, self.clock.now_ms());
                 Next::End(Submitted::Accepted)
@@ -112,7 +134,7 @@ impl Session<'_> {
                 self.counts.borrow_mut().unknown_answers += 1;
                 Next::End(Submitted::Undecided(Undecided::Unknown))
             }
-            Verdict::Retry { after } if status == 429 => {
+            Verdict::Retry { after } if status == StatusCode::TOO_MANY_REQUESTS => {
                 self.counts.borrow_mut().throttled += 1;
                 Next::Again { told: after, standing: Undecided::Later }
             }
@@ -121,6 +143,16 @@ impl Session<'_> {
                 Next::Again { told: after, standing: Undecided::Unknown }
             }
         }
+    }
+}
+
+/// Whether m3ter may have taken a batch that was answered so: a gateway may fail after m3ter did its part, and an answer that
+/// is not m3ter's own says nothing.
+fn maybe_taken(verdict: &Verdict, status: StatusCode) -> bool {
+    match verdict {
+        Verdict::Unknown => true,
+        Verdict::Retry { .. } => status != StatusCode::TOO_MANY_REQUESTS,
+        Verdict::Accepted | Verdict::Renew | Verdict::Refused(_) | Verdict::GiveUp => false,
     }
 }
 

@@ -41,8 +41,10 @@ impl Clock {
         let share = (whole.as_secs_f64() / FULL_TIMEOUT.as_secs_f64()).min(1.0);
         let deadline = self.read_at + whole;
         let before = |reserve: Duration| deadline.checked_sub(reserve.mul_f64(share)).unwrap_or(self.read_at);
+        let submit_until = before(SETTLE_RESERVE);
         Budget {
-            submit_until: before(SETTLE_RESERVE),
+            fetch_until: self.read_at + submit_until.duration_since(self.read_at) / 4,
+            submit_until,
             brake_until: before(BRAKE_CUT_OFF),
             attempt: ATTEMPT_TIMEOUT.mul_f64(share),
             settle_until: before((SETTLE_RESERVE + BRAKE_CUT_OFF) / 2),
@@ -53,6 +55,8 @@ impl Clock {
 /// Until when each part of an invocation may run. All parts shrink in proportion where the function's time-out is short.
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
+    /// No call for a payload outlasts this: a quarter of the time to submit.
+    pub fetch_until: Instant,
     /// No call to m3ter outlasts this.
     pub submit_until: Instant,
     /// No call to the store outlasts this.
@@ -67,29 +71,35 @@ pub struct Budget {
 mod tests {
     use super::*;
 
-    fn check(timeout_s: i64, expected_s: [f64; 4]) {
+    fn check(timeout_s: i64, expected_s: [f64; 5]) {
         let clock = Clock::starting_at(1_000);
         let budget = clock.budget(1_000 + timeout_s * 1_000);
         let at = |instant: Instant| (instant - clock.read_at).as_secs_f64();
         assert_eq!(
-            [at(budget.submit_until), at(budget.settle_until), at(budget.brake_until), budget.attempt.as_secs_f64()],
+            [
+                at(budget.fetch_until),
+                at(budget.submit_until),
+                at(budget.settle_until),
+                at(budget.brake_until),
+                budget.attempt.as_secs_f64()
+            ],
             expected_s
         );
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_invocation_of_a_minute_keeps_twelve_seconds_to_settle() {
-        check(60, [48.0, 53.0, 58.0, 30.0]);
+        check(60, [12.0, 48.0, 53.0, 58.0, 30.0]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_short_invocation_shrinks_every_part() {
-        check(6, [4.8, 5.3, 5.8, 3.0]);
+        check(6, [1.2, 4.8, 5.3, 5.8, 3.0]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_long_invocation_keeps_the_same_reserve() {
-        check(900, [888.0, 893.0, 898.0, 30.0]);
+        check(900, [222.0, 888.0, 893.0, 898.0, 30.0]);
     }
 
     #[tokio::test(start_paused = true)]

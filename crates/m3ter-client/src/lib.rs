@@ -23,5 +23,5 @@ pub use clock::{Budget, Clock};
 pub use endpoint::{Endpoint, EndpointError};
 pub use http_transport::HttpTransport;
 pub use secrets::{Credentials, Secrets, SecretsError};
-pub use session::{Counts, Session, Submitted, Undecided};
+pub use session::{Counts, Session, Submitted, Tried, Undecided};
 pub use transport::{NoAnswer, Transport};

@@ -25,6 +25,19 @@ pub enum Submitted {
     Undecided(Undecided),
 }
 
+/// A batch that was submitted: what became of it, and what it took.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tried {
+    /// What became of it.
+    pub submitted: Submitted,
+    /// Requests that held it.
+    pub attempts: u32,
+    /// When the first of them was sent, in milliseconds since the epoch.
+    pub first_at_ms: Option<i64>,
+    /// Whether one of them may have been taken, though its answer does not say so.
+    pub maybe_taken: bool,
+}
+
 /// Why a batch is undecided. What it means for its measurements is the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Undecided {

@@ -33,6 +33,7 @@ pub fn before_delivery(receives: u32, uniform: f64) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::{DAY_MS, EXHAUST_AFTER_DAYS_MAX, RECEIVES_MAX};
 
     #[test]
     fn attempts_wait_under_a_doubling_ceiling() {
@@ -58,5 +59,12 @@ mod tests {
         let expected = [Some(10), Some(20), Some(40), Some(80), None, None, Some(900), Some(900), Some(1_800), Some(1_800)];
         assert_eq!(longest, expected);
         assert_eq!(before_delivery(7, 0.0), Some(450));
+    }
+
+    #[test]
+    fn however_the_jitter_falls_a_braked_message_is_exhausted_by_age_before_the_queue_gives_it_up_by_count() {
+        // What the queue waits by itself counts as nothing.
+        let shortest_s: u32 = (1..RECEIVES_MAX).filter_map(|receives| before_delivery(receives, 0.0)).sum();
+        assert!(i64::from(shortest_s) * 1_000 > i64::from(EXHAUST_AFTER_DAYS_MAX) * DAY_MS, "{shortest_s} s");
     }
 }

@@ -72,8 +72,14 @@ fn value<'a>(text: &'a str, arena: &'a Bump, out: &mut String, depth: usize) -> 
 }
 
 /// Writes `text` as a JSON string with the fewest escapes: `"`, `\` and controls below U+0020, short forms where JSON has them.
-pub(crate) fn string(text: &str, out: &mut String) {
+pub fn string(text: &str, out: &mut String) {
     out.push('"');
+    // Most text needs no escape.
+    if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+        out.push_str(text);
+        out.push('"');
+        return;
+    }
     for character in text.chars() {
         match character {
             '"' => out.push_str("\\\""),
@@ -134,9 +140,20 @@ mod tests {
     }
 
     #[test]
-    fn a_nested_value_too_deep_has_no_canonical_form() {
-        let deep = |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels), "]".repeat(levels));
-        assert!(canonical(&deep(JSON_DEPTH_MAX - 1), &Bump::new()).is_some());
-        assert_eq!(canonical(&deep(JSON_DEPTH_MAX), &Bump::new()), None);
+    fn golden_vector_a_space_and_a_delete_stay_and_controls_are_escaped_the_shortest_way() {
+        check(
+            r#"{"account":"a\u0020b","meter":"\u0008\u0009\u000a\u000c\u000d\u0022\u005c\u002f\u001F\u007f","ts":"t"}"#,
+            "{\"account\":\"a b\",\"meter\":\"\\b\\t\\n\\f\\r\\\"\\\\/\\u001f\u{7f}\",\"ts\":\"t\"}",
+            "51d4d0db-01af-5fcf-8695-305ac96668c1",
+        );
+    }
+
+    #[test]
+    fn a_nested_value_too_deep_has_no_canonical_form_be_it_of_arrays_or_of_objects() {
+        let deep = |open: &str, levels: usize, close: &str| format!("{{\"a\":{}1{}}}", open.repeat(levels), close.repeat(levels));
+        for (open, close) in [("[", "]"), ("{\"b\":", "}")] {
+            assert!(canonical(&deep(open, JSON_DEPTH_MAX - 1, close), &Bump::new()).is_some(), "{open}");
+            assert_eq!(canonical(&deep(open, JSON_DEPTH_MAX, close), &Bump::new()), None, "{open}");
+        }
     }
 }

@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     fn check(measurements: &[(&str, &str)], expected: &[Standing]) {
-        let guarded: Vec<_> = measurements.iter().map(|(uid, text)| Some(Guarded { text, uid })).collect();
+        let guarded: Vec<_> = measurements.iter().map(|(uid, text)| Some(Guarded { text, uid, ..Guarded::default() })).collect();
         let standings: Vec<_> = collapse(&guarded, &Bump::new()).into_iter().flatten().collect();
         assert_eq!(standings, expected);
     }

@@ -6,7 +6,7 @@
 //!
 //! Whatever cannot be read becomes a refusal with its own text, so that it can be kept. Neighbours are not touched by it.
 //!
-//! Absent: anything about the content of a measurement (that is [`crate::guard`]), and fetching payloads from S3.
+//! Absent: anything about the content of a measurement (that is [`crate::guard`]), and fetching payloads from S3 ([`crate::pointer`] finds them).
 
 use bumpalo::Bump;
 
@@ -14,6 +14,7 @@ use crate::inbound::{CONTENT_ENCODING, Inbound};
 use crate::inflate::{self, Inflated};
 use crate::json::{self, Kind, Member};
 use crate::limits::{INVOCATION_INFLATED_BYTES_MAX, INVOCATION_MEASUREMENTS_MAX, MESSAGE_MEASUREMENTS_MAX};
+use crate::pointer;
 use crate::reason::{Reason, Refusal};
 
 /// One measurement, or what stood where one was expected.
@@ -49,6 +50,13 @@ pub struct InflateBudget {
     pub(crate) measurements: usize,
 }
 
+impl InflateBudget {
+    /// The same after `bytes` were already spent.
+    pub fn less(self, bytes: usize) -> InflateBudget {
+        InflateBudget { left: self.left.saturating_sub(bytes), ..self }
+    }
+}
+
 impl Default for InflateBudget {
     fn default() -> Self {
         InflateBudget { left: INVOCATION_INFLATED_BYTES_MAX, measurements: INVOCATION_MEASUREMENTS_MAX }
@@ -82,7 +90,7 @@ enum Depth {
 }
 
 /// What an object is, by its keys.
-enum Shape<'a> {
+pub(crate) enum Shape<'a> {
     Measurement,
     Batch(&'a str),
     Notification { message: &'a str, encoding: Option<&'a str> },
@@ -118,7 +126,7 @@ impl<'a> Sink<'a, '_> {
         }
         match json::kind(text) {
             Kind::Object => self.object(text, depth, budget),
-            Kind::Array if is_s3_pointer(text) => Decoded::Pointer,
+            Kind::Array if pointer::is_pointer(text) => Decoded::Pointer,
             Kind::Array => self.array(text, budget),
             Kind::Text | Kind::Number | Kind::Null | Kind::Other => self.not_a_measurement(text),
         }
@@ -215,7 +223,7 @@ fn not_json() -> Refusal {
     )
 }
 
-fn shape<'a>(text: &'a str, arena: &'a Bump) -> Shape<'a> {
+pub(crate) fn shape<'a>(text: &'a str, arena: &'a Bump) -> Shape<'a> {
     let mut members: Vec<Member<'a>> = Vec::with_capacity(16);
     if json::members(text, arena, &mut members).is_err() {
         return Shape::Broken(Refusal::decode(Reason::NotJson, "expected keys that are Unicode text"));
@@ -285,20 +293,6 @@ fn sns_encoding<'a>(attributes: &'a str, arena: &'a Bump) -> Option<&'a str> {
     json::members(attribute, arena, &mut members).ok()?;
     let (_, value) = members.iter().find(|(name, _)| *name == "Value")?;
     json::string(value, arena).ok()
-}
-
-/// The SQS extended client puts the body into S3 and sends `[class, {"s3BucketName":…,"s3Key":…}]`.
-fn is_s3_pointer(text: &str) -> bool {
-    const CLASSES: [&str; 2] =
-        [r#""software.amazon.payloadoffloading.PayloadS3Pointer""#, r#""com.amazon.sqs.javamessaging.MessageS3Pointer""#];
-    let opens_with_text = text.strip_prefix('[').is_some_and(|rest| json::trim(rest).starts_with('"'));
-    if !opens_with_text {
-        return false;
-    }
-    match json::elements(text).as_deref() {
-        Ok([class, pointer]) => CLASSES.contains(class) && json::kind(pointer) == Kind::Object,
-        _ => false,
-    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use unicode_general_category::{GeneralCategory, get_general_category};
 
 use crate::canonical;
 use crate::decode::Found;
-use crate::inbound::{FIRST_SENT_AT, Inbound};
+use crate::inbound::{BEYOND_WINDOW, FIRST_SENT_AT, Inbound};
 use crate::instant;
 use crate::json::{self, Kind, Member};
 use crate::limits::{
@@ -57,6 +57,29 @@ impl FirstSent {
     }
 }
 
+/// What the message of a measurement tells about earlier sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent<'a> {
+    /// When it may first have been sent.
+    pub first: FirstSent,
+    /// The one uid for which an operator overruled the window of m3ter's memory, knowing that it may be counted twice.
+    pub beyond_window: Option<&'a str>,
+}
+
+impl<'a> Sent<'a> {
+    /// As the message tells.
+    pub fn of(message: &Inbound<'a>) -> Sent<'a> {
+        Sent { first: FirstSent::of(message), beyond_window: message.attribute(BEYOND_WINDOW) }
+    }
+}
+
+impl From<FirstSent> for Sent<'_> {
+    /// Nobody overruled anything.
+    fn from(first: FirstSent) -> Self {
+        Sent { first, beyond_window: None }
+    }
+}
+
 /// What guard needs to know besides the measurement.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
@@ -67,12 +90,20 @@ pub struct Rules {
 }
 
 /// A measurement that may be sent.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Guarded<'a> {
     /// Its text, as it will be sent.
     pub text: &'a str,
     /// Its identity.
     pub uid: &'a str,
+    /// Its meter.
+    pub meter: &'a str,
+    /// Its account.
+    pub account: &'a str,
+    /// Its time, as written.
+    pub ts: &'a str,
+    /// The same, in milliseconds since the epoch.
+    pub ts_ms: i64,
 }
 
 /// What guard says.
@@ -99,8 +130,8 @@ const CATEGORIES: [(&str, bool); 8] = [
 ];
 
 /// Judges one measurement. Never fails; text made on the way lives in `arena`.
-pub fn guard<'a>(found: &Found<'a>, first_sent: FirstSent, rules: Rules, arena: &'a Bump) -> Judged<'a> {
-    match Reading::of(found.text, arena).and_then(|reading| reading.judge(first_sent, rules)) {
+pub fn guard<'a, 'm>(found: &Found<'a>, sent: impl Into<Sent<'m>>, rules: Rules, arena: &'a Bump) -> Judged<'a> {
+    match Reading::of(found.text, arena).and_then(|reading| reading.judge(sent.into(), rules)) {
         Ok(judged) => judged,
         Err(refusal) => Judged::Refused(refusal),
     }
@@ -109,6 +140,18 @@ pub fn guard<'a>(found: &Found<'a>, first_sent: FirstSent, rules: Rules, arena: 
 /// The uid of a measurement that was refused, where it has a readable one: to find it again by.
 pub fn uid_of<'a>(text: &'a str, arena: &'a Bump) -> Option<&'a str> {
     Reading::of(text, arena).ok()?.uid().ok()?
+}
+
+/// Not before this time was `text` first sent: milliseconds since the epoch. Its `ts` counts where it can be read.
+pub fn first_sent_ms(text: &str, first_sent: FirstSent) -> i64 {
+    let arena = Bump::new();
+    let ts_ms = Reading::of(text, &arena).and_then(|reading| reading.time("ts"));
+    earliest_ms(ts_ms.ok().flatten().map_or(i64::MIN, |(_, ts_ms)| ts_ms), first_sent)
+}
+
+/// `text` under another uid, which is put first; the rest as written, without nulls. `None` if it is no JSON object.
+pub fn with_uid<'a>(text: &'a str, uid: &str, arena: &'a Bump) -> Option<&'a str> {
+    Some(Reading::of(text, arena).ok()?.spell(Some(uid)))
 }
 
 struct Reading<'a> {
@@ -124,21 +167,22 @@ impl<'a> Reading<'a> {
         Ok(Reading { text, arena, members })
     }
 
-    fn judge(self, first_sent: FirstSent, rules: Rules) -> Result<Judged<'a>, Refusal> {
+    fn judge(self, sent: Sent<'_>, rules: Rules) -> Result<Judged<'a>, Refusal> {
         self.keys_once()?;
         let uid = self.uid()?;
-        self.code("meter", Reason::MeterMissing, Reason::MeterInvalid)?;
-        self.code("account", Reason::AccountMissing, Reason::AccountInvalid)?;
-        let ts_ms = self.time("ts")?.ok_or_else(|| {
+        let meter = self.code("meter", Reason::MeterMissing, Reason::MeterInvalid)?;
+        let account = self.code("account", Reason::AccountMissing, Reason::AccountInvalid)?;
+        let (ts, ts_ms) = self.time("ts")?.ok_or_else(|| {
             Refusal::guard(Reason::TimestampMissing, "expected `ts`, a date-time with an offset such as 2026-01-02T03:04:05Z")
         })?;
         self.time("ets")?;
         self.fields()?;
         self.readable()?;
-        let guarded = match uid {
-            Some(uid) => Guarded { text: self.without_nulls(), uid },
+        let (text, uid) = match uid {
+            Some(uid) => (self.without_nulls(), uid),
             None => self.with_content_uid(rules.missing_uid)?,
         };
+        let guarded = Guarded { text, uid, meter, account, ts, ts_ms };
         if guarded.text.len() > MEASUREMENT_BYTES_MAX {
             let detail = format!("expected at most {MEASUREMENT_BYTES_MAX} bytes, found {}", guarded.text.len());
             return Err(Refusal::guard(Reason::Oversize, detail));
@@ -151,7 +195,9 @@ impl<'a> Reading<'a> {
         if ahead_ms > 0 {
             return Ok(Judged::NotDue(ahead_ms));
         }
-        inside_window(ts_ms, first_sent, rules.now_ms)?;
+        if sent.beyond_window != Some(guarded.uid) {
+            inside_window(ts_ms, sent.first, rules.now_ms)?;
+        }
         Ok(Judged::Good(guarded))
     }
 
@@ -184,7 +230,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn code(&self, key: &'static str, missing: Reason, invalid: Reason) -> Result<(), Refusal> {
+    fn code(&self, key: &'static str, missing: Reason, invalid: Reason) -> Result<&'a str, Refusal> {
         let Some(raw) = self.get(key) else {
             return Err(Refusal::guard(missing, format!("expected `{key}`, a code of 1 to {CODE_CHARS_MAX} characters")));
         };
@@ -193,7 +239,7 @@ impl<'a> Reading<'a> {
         }
         let code = json::string(raw, self.arena).map_err(|_| not_unicode())?;
         match is_code(code) {
-            true => Ok(()),
+            true => Ok(code),
             false => {
                 let rule = "characters, no control character, no space at either end";
                 Err(Refusal::guard(invalid, format!("expected `{key}` to be a code of 1 to {CODE_CHARS_MAX} {rule}")))
@@ -201,7 +247,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn time(&self, key: &'static str) -> Result<Option<i64>, Refusal> {
+    fn time(&self, key: &'static str) -> Result<Option<(&'a str, i64)>, Refusal> {
         let Some(raw) = self.get(key) else { return Ok(None) };
         let text = match json::kind(raw) {
             Kind::Text => json::string(raw, self.arena).map_err(|_| not_unicode())?,
@@ -210,7 +256,7 @@ impl<'a> Reading<'a> {
         let detail = "to be a date-time with an offset such as 2026-01-02T03:04:05Z";
         let time_ms = instant::parse_ms(text)
             .ok_or_else(|| Refusal::guard(Reason::TimestampInvalid, format!("expected `{key}` {detail}")))?;
-        Ok(Some(time_ms))
+        Ok(Some((text, time_ms)))
     }
 
     fn fields(&self) -> Result<(), Refusal> {
@@ -281,7 +327,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn with_content_uid(&self, missing_uid: MissingUid) -> Result<Guarded<'a>, Refusal> {
+    fn with_content_uid(&self, missing_uid: MissingUid) -> Result<(&'a str, &'a str), Refusal> {
         if missing_uid == MissingUid::Refuse {
             return Err(Refusal::guard(
                 Reason::UidMissing,
@@ -290,7 +336,7 @@ impl<'a> Reading<'a> {
         }
         let canonical = canonical::canonical(self.text, self.arena).ok_or_else(not_unicode)?;
         let uid = self.arena.alloc_str(&canonical::content_uid(&canonical).to_string());
-        Ok(Guarded { text: self.spell(Some(uid)), uid })
+        Ok((self.spell(Some(uid)), uid))
     }
 
     /// The measurement again, `uid` first where one is given, every other member as written, without nulls.
@@ -298,7 +344,8 @@ impl<'a> Reading<'a> {
         let mut out = String::with_capacity(self.text.len() + 48);
         out.push('{');
         if let Some(uid) = uid {
-            out.push_str(&format!(r#""uid":"{uid}""#));
+            out.push_str("\"uid\":");
+            canonical::string(uid, &mut out);
         }
         for (key, text) in &self.members {
             if json::kind(text) == Kind::Null || (*key == "uid" && uid.is_some()) {
@@ -334,7 +381,6 @@ fn is_code(code: &str) -> bool {
 fn is_field_code(code: &str) -> bool {
     let starts = |character: char| match character {
         'a'..='z' | 'A'..='Z' | '_' | '$' => true,
-        other if other.is_ascii() => false,
         other => matches!(
             get_general_category(other),
             GeneralCategory::UppercaseLetter
@@ -351,15 +397,18 @@ fn is_field_code(code: &str) -> bool {
 }
 
 /// A measurement cannot first have been sent before its `ts` (less what clocks differ), nor before the earliest send known.
-/// If even so it may be older than m3ter remembers, sending it could count it twice. Such a refusal belongs to the stage of
-/// submitting: an earlier delivery of this very message may have been inside the window, and sent.
-fn inside_window(ts_ms: i64, first_sent: FirstSent, now_ms: i64) -> Result<(), Refusal> {
+fn earliest_ms(ts_ms: i64, first_sent: FirstSent) -> i64 {
     let by_ts_ms = ts_ms.saturating_sub(CLOCK_SKEW_MS);
-    let earliest_ms = match first_sent {
+    match first_sent {
         FirstSent::NotBefore(sent_ms) => by_ts_ms.max(sent_ms),
         FirstSent::Unknown => by_ts_ms,
-    };
-    let age_ms = now_ms.saturating_sub(earliest_ms);
+    }
+}
+
+/// If it may have been sent longer ago than m3ter remembers, sending it could count it twice. Such a refusal belongs to the stage of
+/// submitting: an earlier delivery of this very message may have been inside the window, and sent.
+fn inside_window(ts_ms: i64, first_sent: FirstSent, now_ms: i64) -> Result<(), Refusal> {
+    let age_ms = now_ms.saturating_sub(earliest_ms(ts_ms, first_sent));
     if age_ms < WINDOW_SAFE_MS {
         return Ok(());
     }

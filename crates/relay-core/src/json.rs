@@ -74,13 +74,14 @@ pub(crate) fn string<'a>(text: &'a str, arena: &'a Bump) -> Result<&'a str, NotJ
     Ok(arena.alloc_str(&unescaped))
 }
 
-/// How deep the objects and arrays of `text` nest: 0 for a scalar, 1 for `{}`.
+/// How deep the objects and arrays of the JSON `text` nest: 0 for a scalar, 1 for `{}`.
 pub(crate) fn depth(text: &str) -> usize {
     let (mut deepest, mut depth, mut in_string, mut escaped) = (0_usize, 0_usize, false, false);
     for byte in text.bytes() {
         match byte {
             _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
+            // JSON has it inside of strings alone.
+            b'\\' => escaped = true,
             b'"' => in_string = !in_string,
             b'{' | b'[' if !in_string => {
                 depth += 1;
@@ -139,10 +140,6 @@ impl<'a> Visitor<'a> for Key<'a> {
     fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<&'a str, E> {
         Ok(self.arena.alloc_str(key))
     }
-
-    fn visit_bytes<E: serde::de::Error>(self, _: &[u8]) -> Result<&'a str, E> {
-        Err(E::custom("a key must be Unicode text"))
-    }
 }
 
 #[cfg(test)]
@@ -178,7 +175,13 @@ mod tests {
     #[test]
     fn brackets_inside_strings_do_not_nest() {
         assert_eq!(depth(r#"{"a":"[[[\"[[","b":[1]}"#), 2);
+        assert_eq!(depth(r#"{"a":"}}}\\","b":[1]}"#), 2);
         assert_eq!(depth("1"), 0);
+    }
+
+    #[test]
+    fn what_stands_side_by_side_does_not_nest() {
+        assert_eq!(depth(r#"[[],{},[[]],{"a":{}},[]]"#), 3);
     }
 
     #[test]

@@ -27,5 +27,6 @@ mod json;
 pub mod judge;
 pub mod limits;
 pub mod pack;
+pub mod pointer;
 pub mod reason;
 pub mod settle;

@@ -120,14 +120,27 @@ const _: () =
     assert!(MESSAGE_INFLATED_BYTES_MAX / MEASUREMENT_BYTES_MIN < MESSAGE_MEASUREMENTS_MAX, "none is refused for its number");
 const _: () = assert!(MESSAGE_MEASUREMENTS_MAX < INVOCATION_MEASUREMENTS_MAX, "one message never fills an invocation");
 const _: () = assert!(EXHAUST_AFTER_DAYS_MAX < 14, "SQS forgets after 14 days");
-// Jitter may halve a visibility timeout. Even if it always did, a message is exhausted by age before the queue gives it up.
-const _: () = {
-    let age_s = EXHAUST_AFTER_DAYS_MAX as i64 * DAY_MS / 1_000;
-    let early_s = (BRAKE_LONGER_FROM - BRAKE_LENGTHEN_FROM) as i64 * BRAKE_LONG_S as i64 / 2;
-    let late = (age_s - early_s) / (BRAKE_LONGER_S as i64 / 2);
-    assert!(BRAKE_LONGER_FROM as i64 + late < RECEIVES_MAX as i64, "the relay decides before the dead-letter queue does");
-};
 const _: () = assert!(
     ATTEMPT_TIMEOUT.as_secs() + SETTLE_RESERVE.as_secs() < FULL_TIMEOUT.as_secs(),
     "one whole attempt fits an invocation"
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_that_is_multiplied_out_is_the_number_that_its_source_gives() {
+        assert_eq!(DAY_MS, 86_400_000);
+        assert_eq!((TS_AHEAD_MAX_MS, CLOCK_SKEW_MS, EVIDENCE_MS), (900_000, 900_000, 900_000));
+        assert_eq!((WINDOW_SAFE_MS, WINDOW_MS), (2_937_600_000, 3_024_000_000));
+        assert_eq!((MESSAGE_INFLATED_BYTES_MAX, INVOCATION_INFLATED_BYTES_MAX), (4_194_304, 33_554_432));
+        assert_eq!((MEASUREMENT_BYTES_MAX, ANSWER_BYTES_MAX), (511_980, 65_536));
+    }
+
+    #[test]
+    fn the_shortest_measurement_that_m3ter_takes_has_as_many_bytes_as_is_said() {
+        let shortest = r#"{"meter":"m","account":"a","ts":"2026-01-02T03:04Z"},"#;
+        assert_eq!(shortest.len(), MEASUREMENT_BYTES_MIN);
+    }
+}

@@ -49,15 +49,19 @@ pub enum Reason {
     Oversize,
     /// Decoding failed by a defect of the relay.
     DecodeFailed,
+    /// The body lies in S3, and is not there.
+    PayloadMissing,
     /// The API refused this measurement and accepted its neighbours.
     RefusedByApi,
     /// Undecided for longer than the setting allows.
     Exhausted,
+    /// The queue gave its message up: no invocation came to an end with it, often enough.
+    DeliveryExhausted,
 }
 
 impl Reason {
     /// All reasons, in the order of declaration.
-    pub const ALL: [Reason; 24] = [
+    pub const ALL: [Reason; 26] = [
         Reason::NotJson,
         Reason::NotAMeasurement,
         Reason::Empty,
@@ -80,8 +84,10 @@ impl Reason {
         Reason::DuplicateKey,
         Reason::Oversize,
         Reason::DecodeFailed,
+        Reason::PayloadMissing,
         Reason::RefusedByApi,
         Reason::Exhausted,
+        Reason::DeliveryExhausted,
     ];
 
     /// The stable name.
@@ -109,8 +115,10 @@ impl Reason {
             Reason::DuplicateKey => "DuplicateKey",
             Reason::Oversize => "Oversize",
             Reason::DecodeFailed => "DecodeFailed",
+            Reason::PayloadMissing => "PayloadMissing",
             Reason::RefusedByApi => "RefusedByApi",
             Reason::Exhausted => "Exhausted",
+            Reason::DeliveryExhausted => "DeliveryExhausted",
         }
     }
 }
@@ -124,6 +132,8 @@ pub enum Stage {
     Guard,
     /// It was, or may have been, sent to m3ter.
     Submit,
+    /// The queue, which does not know how far an invocation came: it may have been sent to m3ter.
+    Delivery,
 }
 
 impl Stage {
@@ -133,6 +143,7 @@ impl Stage {
             Stage::Decode => "decode",
             Stage::Guard => "guard",
             Stage::Submit => "submit",
+            Stage::Delivery => "delivery",
         }
     }
 }
@@ -176,5 +187,10 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), Reason::ALL.len());
+    }
+
+    #[test]
+    fn a_stage_keeps_the_name_under_which_it_is_stored() {
+        assert_eq!([Stage::Decode, Stage::Guard, Stage::Submit].map(Stage::name), ["decode", "guard", "submit"]);
     }
 }

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::decode::{Decoded, Found};
-use crate::reason::{Reason, Refusal, Stage};
+use crate::reason::{Reason, Refusal};
 
 /// What becomes of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +120,21 @@ impl Settled {
         self
     }
 
+    /// The same when the ledger could not be written: every message with a measurement that was accepted is returned, and
+    /// nothing of it is quarantined.
+    pub fn unrecorded(mut self, found: &[Found<'_>], fates: &[Fate]) -> Settled {
+        for (index, found) in found.iter().enumerate() {
+            if resolved(fates, index) == Some(&Fate::Accepted)
+                && let Some(outcome @ Outcome::Done) = self.outcomes.get_mut(found.message)
+            {
+                *outcome = Outcome::Return { after: None };
+            }
+        }
+        let outcomes = &self.outcomes;
+        self.quarantine.retain(|entry| outcomes.get(entry.message) == Some(&Outcome::Done));
+        self
+    }
+
     /// Closes the accounts. A message that holds nothing to look at counts as one found.
     pub fn accounts(&self, found: &[Found<'_>], deliveries: &[Delivery], fates: &[Fate]) -> Accounts {
         let mut holds_something = vec![false; deliveries.len()];
@@ -169,19 +184,13 @@ fn one(
     fates: &[Fate],
     quarantine: &mut Vec<ToQuarantine>,
 ) -> Outcome {
-    let exhausted = |stage| Refusal {
-        reason: Reason::Exhausted,
-        stage,
-        detail: "expected to be decided within the time that the setting ExhaustAfterDays gives".into(),
-    };
+    // Whatever it looks like now, an earlier delivery may have been submitted: it may have come first in its invocation, or
+    // found its payload.
+    let exhausted =
+        || Refusal::submit(Reason::Exhausted, "expected to be decided within the time that the setting ExhaustAfterDays gives");
     if delivery.decoded != Decoded::Found || measurements.is_empty() {
         if delivery.exhausted {
-            let stage = match delivery.decoded {
-                Decoded::Pointer => Stage::Decode,
-                // An earlier delivery may have come first in its invocation, so that it was inflated and submitted.
-                Decoded::OverBudget | Decoded::Found => Stage::Submit,
-            };
-            quarantine.push(ToQuarantine { message, found: None, refusal: exhausted(stage) });
+            quarantine.push(ToQuarantine { message, found: None, refusal: exhausted() });
             return Outcome::Done;
         }
         return Outcome::Return { after: None };
@@ -203,7 +212,7 @@ fn one(
         let refusal = match resolved(fates, index) {
             Some(Fate::Accepted) => continue,
             Some(Fate::Refused(refusal)) => refusal.clone(),
-            Some(Fate::CopyOf(_) | Fate::NotDue(_) | Fate::Undecided) | None => exhausted(Stage::Submit),
+            Some(Fate::CopyOf(_) | Fate::NotDue(_) | Fate::Undecided) | None => exhausted(),
         };
         quarantine.push(ToQuarantine { message, found: Some(index), refusal });
     }
@@ -221,6 +230,7 @@ fn resolved(fates: &[Fate], index: usize) -> Option<&Fate> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reason::Stage;
 
     const FRESH: Delivery = Delivery { decoded: Decoded::Found, exhausted: false };
     const OLD: Delivery = Delivery { decoded: Decoded::Found, exhausted: true };
@@ -260,6 +270,56 @@ mod tests {
     }
 
     #[test]
+    fn without_its_ledger_a_message_with_an_accepted_measurement_comes_back_and_nothing_of_it_is_quarantined() {
+        let fates = [Fate::Accepted, refused(), refused(), Fate::CopyOf(0), refused()];
+        let messages = [0, 0, 1, 2, 2];
+        let found: Vec<_> = messages.map(|message| Found { message, position: 0, text: "{}", refusal: None }).into();
+        let settled = settle(&[FRESH; 3], &found, &fates).unrecorded(&found, &fates);
+        assert_eq!(settled.outcomes, [BACK, Outcome::Done, BACK]);
+        assert_eq!(settled.quarantine.iter().map(|entry| entry.found).collect::<Vec<_>>(), [Some(2)]);
+        assert!(settled.accounts(&found, &[FRESH; 3], &fates).balance());
+    }
+
+    #[test]
+    fn the_accounts_say_what_became_of_each_message_and_each_measurement() {
+        let pointer = Delivery { decoded: Decoded::Pointer, exhausted: false };
+        let deliveries = [FRESH, FRESH, pointer, Delivery { exhausted: true, ..pointer }];
+        let fates = [Fate::Accepted, Fate::CopyOf(0), refused(), Fate::Undecided, Fate::Accepted];
+        let found: Vec<_> = [0, 0, 0, 1, 1].map(|message| Found { message, position: 0, text: "{}", refusal: None }).into();
+        let accounts = settle(&deliveries, &found, &fates).accounts(&found, &deliveries, &fates);
+        let expected =
+            Accounts { received: 4, done: 2, returned: 2, found: 7, accepted: 2, collapsed: 1, quarantined: 2, unresolved: 2 };
+        assert_eq!(accounts, expected);
+    }
+
+    #[test]
+    fn accounts_that_miss_a_message_or_a_measurement_or_have_one_too_many_do_not_balance() {
+        let right =
+            Accounts { received: 3, done: 2, returned: 1, found: 14, accepted: 5, collapsed: 2, quarantined: 3, unresolved: 4 };
+        assert!(right.balance());
+        let with = |amend: fn(&mut Accounts) -> &mut usize| {
+            [-1, 1].map(|by| {
+                let mut wrong = right;
+                let number = amend(&mut wrong);
+                *number = number.wrapping_add_signed(by);
+                wrong.balance()
+            })
+        };
+        for amend in [
+            (|it| &mut it.received) as fn(&mut Accounts) -> &mut usize,
+            |it| &mut it.done,
+            |it| &mut it.returned,
+            |it| &mut it.found,
+            |it| &mut it.accepted,
+            |it| &mut it.collapsed,
+            |it| &mut it.quarantined,
+            |it| &mut it.unresolved,
+        ] {
+            assert_eq!(with(amend), [false, false]);
+        }
+    }
+
+    #[test]
     fn a_copy_shares_the_fate_of_the_one_that_was_sent() {
         check(&[(FRESH, &[Fate::Undecided]), (FRESH, &[Fate::CopyOf(0)])], &[BACK, BACK], 0);
         check(&[(FRESH, &[Fate::Accepted]), (FRESH, &[Fate::CopyOf(0)])], &[Outcome::Done, Outcome::Done], 0);
@@ -292,13 +352,10 @@ mod tests {
     }
 
     #[test]
-    fn only_a_message_that_was_never_read_is_kept_as_one_that_never_reached_m3ter() {
-        let stage = |decoded| {
+    fn what_is_exhausted_counts_as_maybe_sent_whatever_it_looks_like_now() {
+        for decoded in [Decoded::Pointer, Decoded::OverBudget, Decoded::Found] {
             let settled = settle(&[Delivery { decoded, exhausted: true }], &[], &[]);
-            settled.quarantine.first().map(|entry| entry.refusal.stage)
-        };
-        assert_eq!(stage(Decoded::Pointer), Some(Stage::Decode));
-        assert_eq!(stage(Decoded::OverBudget), Some(Stage::Submit));
-        assert_eq!(stage(Decoded::Found), Some(Stage::Submit));
+            assert_eq!(settled.quarantine.first().map(|entry| entry.refusal.stage), Some(Stage::Submit), "{decoded:?}");
+        }
     }
 }

@@ -5,11 +5,21 @@
 //!
 //! Absent: a database, deletion, and any knowledge of queues or of m3ter.
 
+mod actions;
+mod find;
+mod ledger;
 mod lines;
 mod open;
+mod payloads;
 mod quarantine;
+mod scan;
 mod store;
 
+pub use actions::{Action, Marked, Marker, MarkerName};
+pub use find::Wanted;
+pub use ledger::{LedgerAnswer, LedgerMode, LedgerObject, LedgerWrite, Line, LineOrigin, NewLine};
 pub use open::{OpenError, S3Access};
+pub use payloads::{NoPayload, Payloads};
 pub use quarantine::{Entry, EntryAttribute, EntryText, NewEntry, quarantine_id};
+pub use scan::{Folder, Hours, Listed, StoredObject, Unreadable};
 pub use store::{Store, StoreError};

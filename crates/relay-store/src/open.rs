@@ -68,7 +68,8 @@ impl Store {
     }
 }
 
-fn bucket_store(bucket: &str, s3: &S3Access) -> Result<object_store::aws::AmazonS3, OpenError> {
+/// The bucket as a store of objects.
+pub(crate) fn bucket_store(bucket: &str, s3: &S3Access) -> Result<object_store::aws::AmazonS3, OpenError> {
     let local = s3.endpoint.as_deref().is_some_and(|endpoint| {
         Url::parse(endpoint).is_ok_and(|url| matches!(url.host_str(), Some("127.0.0.1" | "localhost" | "[::1]")))
     });

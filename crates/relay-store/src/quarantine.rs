@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::ledger::LineOrigin;
 use crate::lines::Lines;
 use crate::store::{Store, StoreError, hour_folder};
 
@@ -142,6 +143,8 @@ pub struct Entry {
     /// How often it was delivered.
     #[serde(default)]
     pub receives: u32,
+    /// Where it came from, if not from a producer.
+    pub origin: Option<LineOrigin>,
     /// When it was written: milliseconds since the epoch.
     pub quarantined_at: i64,
     /// The measurement, as written; or
@@ -174,7 +177,7 @@ impl Store {
         for name in self.list(FOLDER).await? {
             let lines = self.read_lines(&name).await?;
             let unreadable = |_| StoreError::Unreadable { name: name.to_string(), expected: "one quarantine entry a line" };
-            for entry in Entry::read_all(&lines).map_err(unreadable)? {
+            for entry in Entries::read_all(&lines).map_err(unreadable)? {
                 entries.entry(entry.qid).or_insert(entry);
             }
         }
@@ -224,18 +227,33 @@ impl NewEntry<'_> {
     }
 }
 
-impl Entry {
-    /// The entries that the lines of one object hold, in their order.
-    fn read_all(lines: &[u8]) -> serde_json::Result<Vec<Entry>> {
-        let mut entries: Vec<Entry> = Vec::new();
-        for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            let mut entry: Entry = serde_json::from_slice(line)?;
-            if entry.attributes.is_none() {
-                let same = |before: &&Entry| before.source_arn == entry.source_arn && before.message_id == entry.message_id;
-                entry.attributes = entries.last().filter(same).and_then(|before| before.attributes.clone());
+/// Reads the lines of one object, in their order.
+#[derive(Debug, Default)]
+pub(crate) struct Entries {
+    /// The message of the line before, with its attributes.
+    before: Option<(String, String, Option<Arc<[EntryAttribute]>>)>,
+}
+
+impl Entries {
+    /// The entry that `line` holds.
+    pub(crate) fn read(&mut self, line: &[u8]) -> serde_json::Result<Entry> {
+        let mut entry: Entry = serde_json::from_slice(line)?;
+        match &self.before {
+            Some((source, message_id, attributes)) if *source == entry.source_arn && *message_id == entry.message_id => {
+                if entry.attributes.is_none() {
+                    entry.attributes.clone_from(attributes);
+                }
             }
-            entries.push(entry);
+            Some(_) | None => {
+                self.before = Some((entry.source_arn.clone(), entry.message_id.clone(), entry.attributes.clone()));
+            }
         }
-        Ok(entries)
+        Ok(entry)
+    }
+
+    /// The entries that the lines of one object hold.
+    fn read_all(lines: &[u8]) -> serde_json::Result<Vec<Entry>> {
+        let mut entries = Entries::default();
+        lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(|line| entries.read(line)).collect()
     }
 }

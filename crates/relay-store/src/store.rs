@@ -18,7 +18,7 @@ const PROBE: Duration = Duration::from_secs(5);
 /// Where quarantine and the rest of the relay's objects live. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Store {
-    objects: Arc<dyn ObjectStore>,
+    pub(crate) objects: Arc<dyn ObjectStore>,
     prefix: Path,
     suspect: Arc<AtomicBool>,
 }
@@ -60,17 +60,20 @@ impl Store {
         self.put("probe/v1/last", Bytes::from_static(b"{}\n"), until.min(Instant::now() + PROBE)).await
     }
 
-    /// Writes one object, whole or not at all.
+    /// Writes one object, whole or not at all. A failure makes the store suspect; a success ends that.
     pub(crate) async fn put(&self, name: &str, bytes: Bytes, until: Instant) -> Result<(), StoreError> {
-        let path = self.path(name);
-        let put = timeout_at(until, self.objects.put(&path, PutPayload::from_bytes(bytes))).await;
-        let result = match put {
+        let result = self.try_put(name, bytes, until).await;
+        self.suspect.store(result.is_err(), Ordering::Relaxed);
+        result
+    }
+
+    /// The same of an object that nothing depends on: the store is not judged by it.
+    pub(crate) async fn try_put(&self, name: &str, bytes: Bytes, until: Instant) -> Result<(), StoreError> {
+        match timeout_at(until, self.objects.put(&self.path(name), PutPayload::from_bytes(bytes))).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(StoreError::Failed(error)),
             Err(_) => Err(StoreError::TimedOut),
-        };
-        self.suspect.store(result.is_err(), Ordering::Relaxed);
-        result
+        }
     }
 
     /// Names below `folder`, in order.
@@ -89,7 +92,8 @@ impl Store {
             .map_err(|_| StoreError::Unreadable { name: name.to_string(), expected: "a whole zstd stream" })
     }
 
-    fn path(&self, name: &str) -> Path {
+    /// Where `name` is.
+    pub(crate) fn path(&self, name: &str) -> Path {
         name.split('/').fold(self.prefix.clone(), |path, part| path.join(part))
     }
 }

@@ -7,18 +7,32 @@ use relay_core::decode::{Decoded, Found, InflateBudget, decode};
 use relay_core::inbound::Inbound;
 use relay_core::reason::{Reason, Refusal, Stage};
 
-/// What each message is, and all that was found, in the order of messages.
-pub(crate) fn decode_all<'a>(messages: &[Inbound<'a>], arena: &'a Bump) -> (Vec<Decoded>, Vec<Found<'a>>) {
-    each(messages, |message, index, budget, found| decode(message, index, arena, budget, found))
+/// What each message is, and all that was found, in the order of messages. Those that are `refused` already, by index, are
+/// not looked into. `spent` bytes of what an invocation may hold are there already.
+pub(crate) fn decode_all<'a>(
+    messages: &[Inbound<'a>],
+    refused: &[(usize, Refusal)],
+    spent: usize,
+    arena: &'a Bump,
+) -> (Vec<Decoded>, Vec<Found<'a>>) {
+    each(messages, InflateBudget::default().less(spent), |message, index, budget, found| {
+        match refused.iter().find(|(other, _)| *other == index) {
+            Some((_, refusal)) => {
+                found.push(Found { message: index, position: 0, text: message.body, refusal: Some(refusal.clone()) });
+                Decoded::Found
+            }
+            None => decode(message, index, arena, budget, found),
+        }
+    })
 }
 
 /// A panic on one message becomes that message's refusal. The arena and the budget it may have used hold nothing that
 /// others read.
 fn each<'a>(
     messages: &[Inbound<'a>],
+    mut budget: InflateBudget,
     mut decode: impl FnMut(&Inbound<'a>, usize, &mut InflateBudget, &mut Vec<Found<'a>>) -> Decoded,
 ) -> (Vec<Decoded>, Vec<Found<'a>>) {
-    let mut budget = InflateBudget::default();
     let mut found = Vec::with_capacity(messages.len());
     let mut decoded = Vec::with_capacity(messages.len());
     for (index, message) in messages.iter().enumerate() {
@@ -56,7 +70,7 @@ mod tests {
     fn a_panic_on_one_message_becomes_its_refusal_and_harms_no_other() {
         let arena = Bump::new();
         let messages = [message("{}"), message("boom"), message("{}")];
-        let (decoded, found) = each(&messages, |message, index, budget, found| {
+        let (decoded, found) = each(&messages, InflateBudget::default(), |message, index, budget, found| {
             let decoded = decode(message, index, &arena, budget, found);
             assert_ne!(message.body, "boom");
             decoded

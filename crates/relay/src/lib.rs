@@ -7,12 +7,15 @@
 
 pub mod brake;
 mod decoding;
+mod fetch;
 mod keep;
 mod queue;
+mod record;
 mod report;
 mod submit;
+mod trail;
 mod walk;
 
 pub use queue::{DELAYS_MAX, Delay, Queue};
 pub use report::Report;
-pub use walk::{Invocation, Relay, Settings, Walked};
+pub use walk::{Invocation, Ledger, Relay, Settings, Walked};

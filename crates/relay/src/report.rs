@@ -7,6 +7,7 @@ use relay_core::decode::Decoded;
 use relay_core::inbound::Inbound;
 use relay_core::reason::Reason;
 use relay_core::settle::{Accounts, Outcome, Settled};
+use relay_store::StoreError;
 
 use crate::submit::Flown;
 use crate::walk::Seen;
@@ -32,6 +33,10 @@ pub struct Report {
     pub pointers: u64,
     /// Messages returned because they would inflate beyond what an invocation may hold.
     pub over_budget: u64,
+    /// Lines written to the ledger.
+    pub recorded: u64,
+    /// Accepted measurements whose lines could not be written.
+    pub unrecorded: u64,
     /// Whether the store did all that was asked of it; false also while nothing is submitted because of it.
     pub store_ok: bool,
     /// Age of the oldest message since it was sent, in milliseconds.
@@ -61,6 +66,14 @@ impl Report {
             lag_ms: seen.messages.iter().filter_map(age).max(),
             oldest_returned_ms: seen.messages.iter().zip(outcomes).filter_map(returned).max(),
             ..Report::default()
+        }
+    }
+
+    /// Adds what became of the ledger.
+    pub(crate) fn record(&mut self, recorded: &Result<u64, StoreError>, accepted: usize) {
+        match recorded {
+            Ok(lines) => self.recorded = *lines,
+            Err(_) => self.unrecorded = accepted as u64,
         }
     }
 

@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use m3ter_client::{Session, Submitted, Undecided};
+use m3ter_client::{Session, Submitted, Tried, Undecided};
 use relay_core::collapse::Standing;
 use relay_core::guard::Guarded;
 use relay_core::judge::Turndown;
@@ -27,6 +27,8 @@ use relay_core::limits::BATCH_MEASUREMENTS_MAX;
 use relay_core::pack::{Batch, pack};
 use relay_core::reason::{Reason, Refusal};
 use relay_core::settle::Fate;
+
+use crate::trail::Trail;
 
 /// Two requests for each halving of a full batch.
 const SEARCH_REQUESTS_MAX: u32 = 2 * BATCH_MEASUREMENTS_MAX.ilog2() + 2;
@@ -65,8 +67,14 @@ struct Suspect {
     had_evidence: bool,
 }
 
-/// Submits everything and writes the fate of each measurement. Comes back before the time kept to settle.
-pub(crate) async fn submit(session: &Session<'_>, submission: Submission<'_, '_>, fates: &mut [Fate]) -> Flown {
+/// Submits everything, writes the fate of each measurement, and notes in `trail` what it was sent with. Comes back before the
+/// time kept to settle.
+pub(crate) async fn submit(
+    session: &Session<'_>,
+    submission: Submission<'_, '_>,
+    fates: &mut [Fate],
+    trail: &mut Trail,
+) -> Flown {
     let mut flown = Flown::default();
     let mut pending: Vec<usize> = Vec::new();
     let mut rivals: Vec<(usize, usize)> = Vec::new();
@@ -79,7 +87,7 @@ pub(crate) async fn submit(session: &Session<'_>, submission: Submission<'_, '_>
         }
     }
     while !pending.is_empty() {
-        Flight::new(session, submission, fates, &pending, &mut flown).fly().await;
+        Flight::new(session, submission, fates, trail, &pending, &mut flown).fly().await;
         (pending, rivals) = next_rivals(rivals, fates);
     }
     flown
@@ -120,6 +128,7 @@ struct Flight<'f, 's, 'a> {
     session: &'f Session<'s>,
     submission: Submission<'f, 'a>,
     fates: &'f mut [Fate],
+    trail: &'f mut Trail,
     flown: &'f mut Flown,
     /// As packed, not tried yet.
     queue: VecDeque<Batch>,
@@ -138,6 +147,7 @@ impl<'f, 's, 'a> Flight<'f, 's, 'a> {
         session: &'f Session<'s>,
         submission: Submission<'f, 'a>,
         fates: &'f mut [Fate],
+        trail: &'f mut Trail,
         pending: &[usize],
         flown: &'f mut Flown,
     ) -> Self {
@@ -149,6 +159,7 @@ impl<'f, 's, 'a> Flight<'f, 's, 'a> {
             session,
             submission,
             fates,
+            trail,
             flown,
             queue: packed.batches.into(),
             halves: BTreeMap::new(),
@@ -167,13 +178,17 @@ impl<'f, 's, 'a> Flight<'f, 's, 'a> {
                 && let Some(batch) = self.next()
             {
                 let body = Bytes::from(batch.encode(|index| text(submission, index)));
+                let number = self.trail.number();
                 flying.push(async move {
                     let evidence = session.evidence();
-                    (session.submit(body).await, batch, evidence)
+                    (session.submit(body).await, number, batch, evidence)
                 });
             }
             match flying.next().await {
-                Some((submitted, batch, evidence)) => self.record(submitted, batch, evidence),
+                Some((tried, number, batch, evidence)) => {
+                    self.trail.note(number, &batch.members, &tried);
+                    self.decide(tried, batch, evidence);
+                }
                 None if self.search() || self.call_witness() => {}
                 None => break,
             }
@@ -187,7 +202,8 @@ impl<'f, 's, 'a> Flight<'f, 's, 'a> {
     }
 
     /// `evidence` is the token under which something had been accepted before the batch was sent.
-    fn record(&mut self, submitted: Submitted, batch: Batch, evidence: Option<u64>) {
+    fn decide(&mut self, tried: Tried, batch: Batch, evidence: Option<u64>) {
+        let submitted = tried.submitted;
         if std::mem::take(&mut self.witness_is_called) {
             return self.hear(&submitted);
         }

@@ -4,15 +4,18 @@ use bumpalo::Bump;
 use m3ter_client::{Budget, Client, Clock};
 use relay_core::collapse::{Standing, collapse};
 use relay_core::decode::{Decoded, Found};
-use relay_core::guard::{FirstSent, Guarded, Judged, MissingUid, Rules, guard};
+use relay_core::guard::{FirstSent, Guarded, Judged, MissingUid, Rules, Sent, guard};
 use relay_core::inbound::Inbound;
 use relay_core::settle::{Delivery, Fate, Outcome, settle};
-use relay_store::Store;
+use relay_store::{LedgerMode, LedgerWrite, Payloads, Store};
 
 use crate::decoding::decode_all;
+use crate::fetch::fetch;
 use crate::keep::keep;
+use crate::record::record;
 use crate::report::Report;
 use crate::submit::{Submission, submit};
+use crate::trail::Trail;
 
 /// What the walk is set to.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +26,24 @@ pub struct Settings {
     pub exhaust_after_ms: i64,
     /// Batches submitted at the same time, at least 1.
     pub batches_in_flight: usize,
+    /// The ledger.
+    pub ledger: Ledger,
+}
+
+/// How the ledger is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ledger {
+    /// What a line says.
+    pub mode: LedgerMode,
+    /// Whether a message can be done without its lines.
+    pub write: LedgerWrite,
+}
+
+impl Default for Ledger {
+    /// All of it, and nothing is done without it.
+    fn default() -> Ledger {
+        Ledger { mode: LedgerMode::Full, write: LedgerWrite::Required }
+    }
 }
 
 /// The relay. One per process.
@@ -30,8 +51,10 @@ pub struct Settings {
 pub struct Relay {
     /// The way to m3ter.
     pub client: Client,
-    /// Where the quarantine is.
+    /// Where quarantine and ledger are.
     pub store: Store,
+    /// Where bodies may lie that are too large for a message.
+    pub payloads: Payloads,
     /// Settings.
     pub settings: Settings,
 }
@@ -81,21 +104,27 @@ impl Relay {
         let Invocation { id, messages, clock, budget, traceparent, rng } = invocation;
         let now_ms = clock.now_ms();
 
-        let (decoded, found) = decode_all(messages, arena);
+        let fetched = fetch(&self.payloads, messages, arena, budget.fetch_until).await;
+        let messages = fetched.messages.as_deref().unwrap_or(messages);
+        let (decoded, found) = decode_all(messages, &fetched.refused, fetched.bytes, arena);
         let (measurements, mut fates) = self.guard_all(messages, &found, now_ms, arena);
         let standings = collapse(&measurements, arena);
         let submission =
             Submission { measurements: &measurements, standings: &standings, in_flight: self.settings.batches_in_flight };
 
         let session = self.client.session(clock, budget, traceparent, rng);
+        let mut trail = Trail::new(measurements.len());
         let flown = match self.store_is_ready(budget).await {
-            true => submit(&session, submission, &mut fates).await,
+            true => submit(&session, submission, &mut fates, &mut trail).await,
             false => submission.hold(&mut fates),
         };
 
+        let seen = Seen { messages, decoded: &decoded, found: &found, measurements: &measurements };
+        let recorded = record(&self.store, self.settings.ledger, id, clock.now_ms(), seen, &trail, budget.settle_until).await;
         let deliveries = self.deliveries(messages, &decoded, clock.now_ms());
         let settled = settle(&deliveries, &found, &fates);
-        let seen = Seen { messages, decoded: &decoded, found: &found, measurements: &measurements };
+        let unrecorded = recorded.is_err() && self.settings.ledger.write == LedgerWrite::Required;
+        let settled = if unrecorded { settled.unrecorded(&found, &fates) } else { settled };
         let kept = keep(&self.store, id, clock.now_ms(), seen, &settled.quarantine, budget.settle_until).await.is_ok();
         let settled = if kept { settled } else { settled.unwritten() };
 
@@ -107,7 +136,8 @@ impl Relay {
         };
         let mut report = Report::new(seen, &settled, &outcomes, accounts, clock.now_ms());
         report.fly(flown, session.counts());
-        report.store_ok = kept && !self.store.is_suspect();
+        report.record(&recorded, accounts.accepted);
+        report.store_ok = kept && !unrecorded && !self.store.is_suspect();
         Walked { outcomes, report }
     }
 
@@ -123,8 +153,8 @@ impl Relay {
             if let Some(refusal) = &found.refusal {
                 return (None, Fate::Refused(refusal.clone()));
             }
-            let first_sent = messages.get(found.message).map_or(FirstSent::Unknown, FirstSent::of);
-            match guard(found, first_sent, rules, arena) {
+            let sent = messages.get(found.message).map_or(FirstSent::Unknown.into(), Sent::of);
+            match guard(found, sent, rules, arena) {
                 Judged::Good(guarded) => (Some(guarded), Fate::Undecided),
                 Judged::NotDue(wait_ms) => (None, Fate::NotDue(wait_ms)),
                 Judged::Refused(refusal) => (None, Fate::Refused(refusal)),

@@ -1,23 +1,25 @@
 //! The settings of the function. The only file that reads the environment; every fault is listed at once.
 
-use std::fmt;
-
+use lambda_shell::settings::{ConfigErrors, Reader};
 use m3ter_client::{ClientSettings, Endpoint};
-use relay::Settings;
+use relay::{Ledger, Settings};
 use relay_core::guard::MissingUid;
 use relay_core::limits::{DAY_MS, EXHAUST_AFTER_DAYS_MAX};
+use relay_store::{LedgerMode, LedgerWrite};
 
 /// All settings, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// `M3TER_ORG_ID`, `M3TER_API_URL`, `M3TER_INGEST_URL`, and this environment's share of `REQUESTS_PER_SECOND`.
     pub client: ClientSettings,
-    /// `MISSING_UID`, `EXHAUST_AFTER_DAYS`, `BATCHES_IN_FLIGHT`.
+    /// `MISSING_UID`, `EXHAUST_AFTER_DAYS`, `BATCHES_IN_FLIGHT`, `LEDGER_MODE`, `LEDGER_WRITE`.
     pub walk: Settings,
     /// `M3TER_SECRET_ARN`: the secret with m3ter's credentials.
     pub secret_arn: String,
-    /// `STORE_URL`: where the quarantine is.
+    /// `STORE_URL`: where quarantine and ledger are.
     pub store_url: String,
+    /// `PAYLOAD_BUCKETS`: where bodies may lie that are too large for a message.
+    pub payload_buckets: Vec<String>,
     /// `QUEUE_URL`: the queue that messages come from.
     pub queue_url: String,
     /// `AWS_LAMBDA_FUNCTION_NAME`, set by Lambda: the dimension of the metrics.
@@ -26,27 +28,8 @@ pub struct Config {
     pub s3_endpoint: Option<String>,
 }
 
-/// Every setting that is not as it should be.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ConfigErrors {
-    /// Name of the setting, and what was expected.
-    pub faults: Vec<(&'static str, String)>,
-}
-
-impl fmt::Display for ConfigErrors {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (place, (name, expected)) in self.faults.iter().enumerate() {
-            let separator = if place == 0 { "" } else { "; " };
-            write!(out, "{separator}{name}: {expected}")?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for ConfigErrors {}
-
 /// The settings that the template gives, with their defaults; a test holds the template to them.
-pub const SETTINGS: [(&str, Option<&str>); 11] = [
+pub const SETTINGS: [(&str, Option<&str>); 14] = [
     ("M3TER_ORG_ID", None),
     ("M3TER_SECRET_ARN", None),
     ("STORE_URL", None),
@@ -58,6 +41,9 @@ pub const SETTINGS: [(&str, Option<&str>); 11] = [
     ("BATCHES_IN_FLIGHT", Some("4")),
     ("MISSING_UID", Some("refuse")),
     ("EXHAUST_AFTER_DAYS", Some("10")),
+    ("LEDGER_MODE", Some("full")),
+    ("LEDGER_WRITE", Some("required")),
+    ("PAYLOAD_BUCKETS", Some("")),
 ];
 
 impl Config {
@@ -69,32 +55,36 @@ impl Config {
 
     /// Reads settings from wherever `get` finds them. An empty one is an absent one.
     pub fn from_vars(get: impl Fn(&str) -> Option<String>) -> Result<Config, ConfigErrors> {
-        let get = |name: &str| get(name).filter(|value| !value.trim().is_empty());
-        let mut read = Reader { get: &get, faults: Vec::new() };
+        let mut read = Reader::new(&get, &SETTINGS);
 
         let org_id = read.text("M3TER_ORG_ID", "the organisation's id: letters, digits, - and _", is_org_id);
         let secret_arn = read.text("M3TER_SECRET_ARN", "the ARN of a Secrets Manager secret", |arn| arn.starts_with("arn:"));
-        // The store must outlive the function: memory and Lambda's own disk do not.
-        let store_url = read.text("STORE_URL", "s3://bucket/prefix", |url| {
-            url.strip_prefix("s3://").is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'))
-        });
+        let store_url = read.store_url();
         let queue_url = read.text(
             "QUEUE_URL",
             "the URL of a standard queue; a FIFO queue allows ten messages a batch and no window",
             |url| (url.starts_with("https://") || url.starts_with("http://")) && !url.ends_with(".fifo"),
         );
-        let api = read.endpoint("M3TER_API_URL");
-        let ingest = read.endpoint("M3TER_INGEST_URL");
+        let api = endpoint(&mut read, "M3TER_API_URL");
+        let ingest = endpoint(&mut read, "M3TER_INGEST_URL");
         let requests_per_second = read.number("REQUESTS_PER_SECOND", 1, 50);
         let maximum_concurrency = read.number("MAXIMUM_CONCURRENCY", 2, 1_000);
         let batches_in_flight = read.number("BATCHES_IN_FLIGHT", 1, 16);
         let exhaust_after_days = read.number("EXHAUST_AFTER_DAYS", 1, EXHAUST_AFTER_DAYS_MAX);
-        let missing_uid = read.missing_uid();
+        let missing_uid = read.choice("MISSING_UID", [("refuse", MissingUid::Refuse), ("content", MissingUid::Content)]);
+        let modes = [("full", LedgerMode::Full), ("uids", LedgerMode::Uids), ("off", LedgerMode::Off)];
+        let mode = read.choice("LEDGER_MODE", modes);
+        let write = read.choice("LEDGER_WRITE", [("required", LedgerWrite::Required), ("best-effort", LedgerWrite::BestEffort)]);
+        let payload_buckets = buckets(&mut read);
 
+        let (function_name, s3_endpoint) = (read.function_name("ingest-relay"), read.s3_endpoint());
         let faults = read.faults;
-        let (Some(org_id), Some(secret_arn), Some(store_url), Some(queue_url), Some(api), Some(ingest), Some(missing_uid)) =
-            (org_id, secret_arn, store_url, queue_url, api, ingest, missing_uid)
+        let (Some(org_id), Some(secret_arn), Some(store_url), Some(queue_url), Some(api), Some(ingest)) =
+            (org_id, secret_arn, store_url, queue_url, api, ingest)
         else {
+            return Err(ConfigErrors { faults });
+        };
+        let (Some(missing_uid), Some(mode), Some(write)) = (missing_uid, mode, write) else {
             return Err(ConfigErrors { faults });
         };
         if !faults.is_empty() {
@@ -107,12 +97,14 @@ impl Config {
                 missing_uid,
                 exhaust_after_ms: i64::from(exhaust_after_days) * DAY_MS,
                 batches_in_flight: batches_in_flight as usize,
+                ledger: Ledger { mode, write },
             },
             secret_arn,
             store_url,
+            payload_buckets,
             queue_url,
-            function_name: get("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|| "ingest-relay".into()),
-            s3_endpoint: get("AWS_ENDPOINT_URL_S3").or_else(|| get("AWS_ENDPOINT_URL")),
+            function_name,
+            s3_endpoint,
         })
     }
 }
@@ -121,58 +113,29 @@ fn is_org_id(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
 
-struct Reader<'g> {
-    get: &'g dyn Fn(&str) -> Option<String>,
-    faults: Vec<(&'static str, String)>,
+fn buckets(read: &mut Reader<'_>) -> Vec<String> {
+    let value = read.value("PAYLOAD_BUCKETS").unwrap_or_default();
+    let names: Vec<String> = value.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect();
+    if !names.iter().all(|name| is_bucket(name)) {
+        read.fault("PAYLOAD_BUCKETS", "expected names of buckets with commas between them".into());
+    }
+    names
 }
 
-impl Reader<'_> {
-    /// What is set, or the default of [`SETTINGS`].
-    fn value(&self, name: &str) -> Option<String> {
-        let default = || SETTINGS.iter().find(|(other, _)| *other == name).and_then(|(_, default)| *default);
-        (self.get)(name).or_else(|| default().map(str::to_owned))
-    }
+/// Source: S3, general purpose buckets.
+fn is_bucket(name: &str) -> bool {
+    let is_end = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'.' || byte == b'-';
+    let bytes = name.as_bytes();
+    (3..=63).contains(&bytes.len()) && bytes.iter().all(|byte| good(*byte)) && is_end(bytes.first()) && is_end(bytes.last())
+}
 
-    fn fault(&mut self, name: &'static str, expected: String) {
-        self.faults.push((name, expected));
-    }
-
-    fn text(&mut self, name: &'static str, expected: &str, good: impl Fn(&str) -> bool) -> Option<String> {
-        let value = self.value(name).filter(|value| good(value));
-        if value.is_none() {
-            self.fault(name, format!("expected {expected}"));
-        }
-        value
-    }
-
-    fn endpoint(&mut self, name: &'static str) -> Option<Endpoint> {
-        match Endpoint::parse(&self.value(name).unwrap_or_default()) {
-            Ok(endpoint) => Some(endpoint),
-            Err(error) => {
-                self.fault(name, error.to_string());
-                None
-            }
-        }
-    }
-
-    fn number(&mut self, name: &'static str, least: u32, most: u32) -> u32 {
-        match self.value(name).and_then(|value| value.trim().parse().ok()) {
-            Some(number) if (least..=most).contains(&number) => number,
-            _ => {
-                self.fault(name, format!("expected a whole number from {least} to {most}"));
-                least
-            }
-        }
-    }
-
-    fn missing_uid(&mut self) -> Option<MissingUid> {
-        match self.value("MISSING_UID").as_deref() {
-            Some("refuse") => Some(MissingUid::Refuse),
-            Some("content") => Some(MissingUid::Content),
-            _ => {
-                self.fault("MISSING_UID", "expected refuse or content".into());
-                None
-            }
+fn endpoint(read: &mut Reader<'_>, name: &'static str) -> Option<Endpoint> {
+    match Endpoint::parse(&read.value(name).unwrap_or_default()) {
+        Ok(endpoint) => Some(endpoint),
+        Err(error) => {
+            read.fault(name, error.to_string());
+            None
         }
     }
 }
@@ -204,6 +167,7 @@ mod tests {
         let config = read(&[]).unwrap();
         assert_eq!((config.client.requests_per_second, config.walk.batches_in_flight), (4.0, 4));
         assert_eq!((config.walk.missing_uid, config.walk.exhaust_after_ms), (MissingUid::Refuse, 10 * DAY_MS));
+        assert_eq!(config.walk.ledger, Ledger::default());
     }
 
     #[test]
@@ -233,6 +197,11 @@ mod tests {
             ("BATCHES_IN_FLIGHT", "17"),
             ("MISSING_UID", "Refuse"),
             ("EXHAUST_AFTER_DAYS", "11"),
+            ("LEDGER_MODE", "uid"),
+            ("LEDGER_WRITE", "best effort"),
+            ("PAYLOAD_BUCKETS", "s3://payloads"),
+            ("PAYLOAD_BUCKETS", "payloads,Payloads"),
+            ("PAYLOAD_BUCKETS", "payloads,-payloads"),
         ] {
             assert_eq!(faults(&[(name, value)]), [name], "{value}");
         }

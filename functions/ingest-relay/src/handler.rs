@@ -3,14 +3,12 @@
 use std::io::Write;
 
 use bumpalo::Bump;
+use lambda_shell::answer::{Answer, HandlerError, answer};
+use lambda_shell::{Call, event, line};
 use m3ter_client::Clock;
 use relay::brake::brake;
 use relay::{Invocation, Queue, Relay};
-use relay_core::inbound::Inbound;
-use relay_core::settle::Outcome;
-use serde::Serialize;
 
-use crate::event::{self, NotAnSqsEvent};
 use crate::metrics;
 
 /// The function. One per process.
@@ -21,46 +19,6 @@ pub struct Function {
     pub queue: Box<dyn Queue>,
     /// The dimension of the metrics.
     pub name: String,
-}
-
-/// What Lambda says of an invocation.
-#[derive(Clone, Debug)]
-pub struct Call<'a> {
-    /// Its id.
-    pub request_id: &'a str,
-    /// When it must be over: milliseconds since the epoch.
-    pub deadline_ms: i64,
-    /// X-Ray's trace header, where there is one.
-    pub trace: Option<&'a str>,
-    /// Now: milliseconds since the epoch.
-    pub now_ms: i64,
-}
-
-/// The answer that Lambda expects with `ReportBatchItemFailures`: the messages that stay in the queue. Every other is deleted.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-pub struct Answer {
-    /// Always there: without it Lambda deletes everything.
-    #[serde(rename = "batchItemFailures")]
-    pub failures: Vec<Failure>,
-}
-
-/// A message that stays.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Failure {
-    /// Its id.
-    #[serde(rename = "itemIdentifier")]
-    pub id: String,
-}
-
-/// The invocation fails, and all its messages stay in the queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum HandlerError {
-    /// The event is of another kind.
-    #[error(transparent)]
-    Event(#[from] NotAnSqsEvent),
-    /// A message that must stay has no id to say so by.
-    #[error("expected every message to have a messageId")]
-    NoMessageId,
 }
 
 impl Function {
@@ -88,26 +46,11 @@ impl Function {
         let answer = answer(&messages, &walked.outcomes);
         let braked = brake(self.queue.as_ref(), &messages, &walked.outcomes, budget, rng).await;
         let took_ms = u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let about = metrics::Invocation { function: &self.name, request_id: call.request_id, now_ms: clock.now_ms(), took_ms };
+        let about = line::Invocation { function: &self.name, request_id: call.request_id, now_ms: clock.now_ms(), took_ms };
         // A log that cannot be written must not cost the messages.
         let _ = log.write_all(metrics::lines(about, &walked.report, braked).as_bytes());
         answer
     }
-}
-
-/// Names what stays, each id once: SQS may deliver a message twice in one event.
-fn answer(messages: &[Inbound<'_>], outcomes: &[Outcome]) -> Result<Answer, HandlerError> {
-    let mut failures = Vec::new();
-    for (place, message) in messages.iter().enumerate() {
-        match outcomes.get(place) {
-            Some(Outcome::Done) => {}
-            Some(Outcome::Return { .. }) | None if message.id.is_empty() => return Err(HandlerError::NoMessageId),
-            Some(Outcome::Return { .. }) | None => failures.push(Failure { id: message.id.to_owned() }),
-        }
-    }
-    failures.sort_unstable();
-    failures.dedup();
-    Ok(Answer { failures })
 }
 
 /// W3C trace context from X-Ray's, or a trace of its own made from the id of the invocation, so that all requests of one
@@ -127,43 +70,6 @@ fn traceparent(trace: Option<&str>, request_id: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn message(id: &str) -> Inbound<'_> {
-        Inbound {
-            id,
-            handle: "h",
-            body: "",
-            attributes: Vec::new(),
-            receives: 1,
-            sent_at_ms: None,
-            first_received_at_ms: None,
-            source: "q",
-        }
-    }
-
-    const BACK: Outcome = Outcome::Return { after: None };
-
-    #[test]
-    fn what_stays_is_named_once_even_if_it_came_twice() {
-        let messages = [message("b"), message("a"), message("b"), message("c")];
-        let answer = answer(&messages, &[BACK, Outcome::Done, Outcome::Done, BACK]).unwrap();
-        assert_eq!(
-            serde_json::to_string(&answer).unwrap(),
-            r#"{"batchItemFailures":[{"itemIdentifier":"b"},{"itemIdentifier":"c"}]}"#
-        );
-    }
-
-    #[test]
-    fn an_answer_without_failures_still_has_the_list() {
-        assert_eq!(serde_json::to_string(&answer(&[], &[]).unwrap()).unwrap(), r#"{"batchItemFailures":[]}"#);
-    }
-
-    #[test]
-    fn a_message_that_must_stay_and_has_no_id_fails_the_invocation() {
-        assert_eq!(answer(&[message("")], &[BACK]), Err(HandlerError::NoMessageId));
-        assert_eq!(answer(&[message("a")], &[]).map(|answer| answer.failures.len()), Ok(1));
-        assert!(answer(&[message("")], &[Outcome::Done]).is_ok());
-    }
 
     #[test]
     fn the_trace_of_x_ray_goes_on() {

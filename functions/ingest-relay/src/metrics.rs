@@ -1,35 +1,15 @@
-//! Every metric by name, and the lines that carry them: CloudWatch's embedded metric format, one JSON object a line.
+//! Every metric by name, and the lines that carry them.
 //!
 //! One line closes the accounts of an invocation; one more for each reason of quarantine, since a line holds one value of a
 //! dimension. Numbers and message ids only: no body, account or uid.
 
-use jiff::Timestamp;
+use lambda_shell::line::{Invocation, Metric, VALUES_MAX, metric, push};
 use relay::Report;
 use relay::brake::Braked;
-use serde_json::{Map, Value, json};
-
-/// The namespace of all metrics.
-pub const NAMESPACE: &str = "UsageRelay";
-
-/// Most values of one metric in one line. Source: the embedded metric format.
-const VALUES_MAX: usize = 100;
-
-/// A metric: name, unit, meaning.
-pub struct Metric {
-    /// Its name.
-    pub name: &'static str,
-    /// CloudWatch's unit.
-    pub unit: &'static str,
-    /// What it counts.
-    pub meaning: &'static str,
-}
-
-const fn metric(name: &'static str, unit: &'static str, meaning: &'static str) -> Metric {
-    Metric { name, unit, meaning }
-}
+use serde_json::{Value, json};
 
 /// All metrics.
-pub const METRICS: [Metric; 27] = [
+pub const METRICS: [Metric; 29] = [
     metric("Received", "Count", "messages delivered"),
     metric("Done", "Count", "messages that left the queue"),
     metric("Returned", "Count", "messages left in the queue"),
@@ -49,7 +29,9 @@ pub const METRICS: [Metric; 27] = [
     metric("GiveUp", "Count", "batches given up for a fault of ours: credentials, host, permission"),
     metric("SecretUnreadable", "Count", "times that the secret could not be read, whatever the cause"),
     metric("Unproven", "Count", "batches turned down without evidence that data is to blame"),
-    metric("StoreFailed", "Count", "invocations in which the quarantine could not be written"),
+    metric("StoreFailed", "Count", "invocations in which the quarantine or a required ledger could not be written"),
+    metric("Recorded", "Count", "lines written to the ledger"),
+    metric("Unrecorded", "Count", "accepted measurements whose lines could not be written"),
     metric("PayloadPointers", "Count", "messages whose body lies in S3, returned"),
     metric("OverBudget", "Count", "messages returned because the invocation held enough already"),
     metric("Braked", "Count", "returned messages whose next delivery was set"),
@@ -59,25 +41,13 @@ pub const METRICS: [Metric; 27] = [
     metric("Duration", "Milliseconds", "time from event to answer"),
 ];
 
-/// What a line says besides its metrics.
-#[derive(Clone, Copy, Debug)]
-pub struct Invocation<'a> {
-    /// The function.
-    pub function: &'a str,
-    /// Lambda's id of the invocation.
-    pub request_id: &'a str,
-    /// Now: milliseconds since the epoch.
-    pub now_ms: i64,
-    /// How long it took, in milliseconds.
-    pub took_ms: u64,
-}
-
 /// The lines of one invocation, each with its line break.
 pub fn lines(invocation: Invocation<'_>, report: &Report, braked: Braked) -> String {
     let mut lines = String::new();
-    push(&mut lines, invocation, level(report), "invocation", values(invocation, report, braked), None);
+    push(&mut lines, &METRICS, invocation, (level(report), "invocation"), values(invocation, report, braked), None);
     for (reason, count) in &report.reasons {
-        push(&mut lines, invocation, "warn", "quarantined", vec![("Quarantined", json!(count))], Some(reason.name()));
+        let values = vec![("Quarantined", json!(count))];
+        push(&mut lines, &METRICS, invocation, ("warn", "quarantined"), values, Some(reason.name()));
     }
     lines
 }
@@ -86,7 +56,7 @@ pub fn lines(invocation: Invocation<'_>, report: &Report, braked: Braked) -> Str
 fn level(report: &Report) -> &'static str {
     if !report.balanced || report.client.give_ups > 0 || report.unproven > 0 || !report.store_ok {
         "error"
-    } else if report.accounts.returned > 0 || report.accounts.quarantined > 0 {
+    } else if report.accounts.returned > 0 || report.accounts.quarantined > 0 || report.unrecorded > 0 {
         "warn"
     } else {
         "info"
@@ -115,6 +85,8 @@ fn values(invocation: Invocation<'_>, report: &Report, braked: Braked) -> Vec<(&
         ("SecretUnreadable", json!(client.secret_failures)),
         ("Unproven", json!(report.unproven)),
         ("StoreFailed", json!(u8::from(!report.store_ok))),
+        ("Recorded", json!(report.recorded)),
+        ("Unrecorded", json!(report.unrecorded)),
         ("PayloadPointers", json!(report.pointers)),
         ("OverBudget", json!(report.over_budget)),
         ("Braked", json!(braked.delayed)),
@@ -131,40 +103,6 @@ fn values(invocation: Invocation<'_>, report: &Report, braked: Braked) -> Vec<(&
     values.extend(report.lag_ms.map(|age_ms| ("QueueLag", json!(age_ms))));
     values.extend(report.oldest_returned_ms.map(|age_ms| ("OldestReturnedAge", json!(age_ms))));
     values
-}
-
-fn push(
-    lines: &mut String,
-    invocation: Invocation<'_>,
-    level: &str,
-    message: &str,
-    values: Vec<(&'static str, Value)>,
-    reason: Option<&str>,
-) {
-    let unit = |name: &str| METRICS.iter().find(|metric| metric.name == name).map_or("None", |metric| metric.unit);
-    let names: Vec<Value> = values.iter().map(|(name, _)| json!({"Name": name, "Unit": unit(name)})).collect();
-    let dimensions = if reason.is_some() { json!([["Function", "Reason"]]) } else { json!([["Function"]]) };
-    let directive = json!({"Namespace": NAMESPACE, "Dimensions": dimensions, "Metrics": names});
-    let mut line = Map::new();
-    line.insert("timestamp".into(), json!(rfc3339(invocation.now_ms)));
-    line.insert("level".into(), json!(level));
-    line.insert("message".into(), json!(message));
-    line.insert("requestId".into(), json!(invocation.request_id));
-    line.insert("Function".into(), json!(invocation.function));
-    line.extend(reason.map(|reason| ("Reason".to_owned(), json!(reason))));
-    line.extend(values.into_iter().map(|(name, value)| (name.to_owned(), value)));
-    line.insert("_aws".into(), json!({"Timestamp": invocation.now_ms, "CloudWatchMetrics": [directive]}));
-    lines.push_str(&Value::Object(line).to_string());
-    lines.push('\n');
-}
-
-/// A line that is not about an invocation: `level` is `error` or `info`. `message` must hold no data.
-pub fn plain(now_ms: i64, level: &str, message: &str, detail: &str) -> String {
-    format!("{}\n", json!({"timestamp": rfc3339(now_ms), "level": level, "message": message, "detail": detail}))
-}
-
-fn rfc3339(at_ms: i64) -> String {
-    Timestamp::from_millisecond(at_ms).unwrap_or_default().to_string()
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use relay_fuzz::{Reading, bounded};
 use serde_json::Value;
 
 // The very file, without the package around it, which would bring the AWS SDKs and minutes of compiling.
-#[path = "../../../functions/ingest-relay/src/event.rs"]
+#[path = "../../../crates/lambda-shell/src/event.rs"]
 mod event;
 
 #[global_allocator]
@@ -37,6 +37,7 @@ fn one(text: &str) -> usize {
         assert!(!matches!(records, Some(Value::Array(_))) || text.matches("Records").count() > 1 || text.contains('\\'));
         return arena.allocated_bytes();
     };
+    assert!(event::dead_letters(text, &arena).is_ok_and(|dead| dead.len() == messages.len()));
     if let Some(Value::Array(records)) = records {
         assert_eq!(messages.len(), records.len());
         messages.iter().zip(&records).for_each(|(message, record)| is_the_same(message, record));

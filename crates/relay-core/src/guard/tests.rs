@@ -143,6 +143,66 @@ fn a_first_send_exactly_34_days_ago_is_outside_the_window_and_a_millisecond_late
 }
 
 #[test]
+fn an_operator_overrules_the_window_for_exactly_one_uid_and_no_other_rule() {
+    let old = with("ts", r#""2020-01-01T00:00:00Z""#);
+    let judge = |text: &str, beyond_window| {
+        let found = Found { message: 0, position: 0, text, refusal: None };
+        let rules = Rules { missing_uid: MissingUid::Content, now_ms: NOW_MS };
+        match guard(&found, Sent { first: FirstSent::Unknown, beyond_window }, rules, &Bump::new()) {
+            Judged::Good(_) => "good",
+            Judged::NotDue(_) => "NotDue",
+            Judged::Refused(refusal) => refusal.reason.name(),
+        }
+    };
+    assert_eq!(judge(&old, Some("u")), "good");
+    assert_eq!(judge(&old.replace(r#""u""#, r#""\u0075""#), Some("u")), "good");
+    for other in [None, Some(""), Some("U"), Some("u "), Some("*"), Some("uu")] {
+        assert_eq!(judge(&old, other), "OutsideWindow", "{other:?}");
+    }
+    assert_eq!(judge(&with("ts", r#""2030-01-01T00:00:00Z""#), Some("u")), "TimestampInFuture");
+    assert_eq!(judge(&with("meter", "1"), Some("u")), "MeterInvalid");
+    assert_eq!(judge(&old.replace(r#""u""#, "null"), Some("")), "OutsideWindow", "a uid made from content is not the one named");
+}
+
+#[test]
+fn the_uid_that_is_overruled_stands_on_the_message() {
+    let message = Inbound {
+        id: "m",
+        handle: "h",
+        body: "",
+        attributes: vec![
+            Attribute { name: "usage-relay-first-sent-at", data_type: "Number", value: "5" },
+            Attribute { name: "Usage-Relay-Beyond-Window", data_type: "String", value: "u" },
+        ],
+        receives: 1,
+        sent_at_ms: Some(9),
+        first_received_at_ms: None,
+        source: "q",
+    };
+    assert_eq!(Sent::of(&message), Sent { first: FirstSent::NotBefore(5), beyond_window: Some("u") });
+    assert_eq!(Sent::from(FirstSent::Unknown), Sent { first: FirstSent::Unknown, beyond_window: None });
+}
+
+#[test]
+fn a_measurement_was_first_sent_no_earlier_than_its_ts_and_what_is_known_of_it() {
+    let ts_ms = NOW_MS - CLOCK_SKEW_MS;
+    assert_eq!(first_sent_ms(GOOD, FirstSent::Unknown), ts_ms);
+    assert_eq!(first_sent_ms(GOOD, FirstSent::NotBefore(5)), ts_ms);
+    assert_eq!(first_sent_ms(GOOD, FirstSent::NotBefore(NOW_MS)), NOW_MS);
+    for unreadable in ["", "x", "{}", r#"{"ts":1}"#, r#"{"ts":"x"}"#] {
+        assert_eq!(first_sent_ms(unreadable, FirstSent::NotBefore(5)), 5, "{unreadable}");
+    }
+}
+
+#[test]
+fn another_uid_takes_the_place_of_the_first_and_the_rest_stays_as_written() {
+    let arena = Bump::new();
+    let text = r#"{"meter" : "m","uid":"old","x":[ 1.50 ],"ets":null}"#;
+    assert_eq!(with_uid(text, "n\"w", &arena), Some(r#"{"uid":"n\"w","meter":"m","x":[ 1.50 ]}"#));
+    assert_eq!(with_uid(r#"{"\ud800":1}"#, "u", &arena), None);
+}
+
+#[test]
 fn the_first_send_is_what_replay_wrote_unless_the_message_itself_is_older_or_it_cannot_be_read() {
     let of = |written: Option<&str>, sent_at_ms| {
         let attributes: Vec<_> = written

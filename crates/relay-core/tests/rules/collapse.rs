@@ -29,7 +29,7 @@ proptest! {
         let uids = ["p", "q", "r", "s"];
         let guarded: Vec<Option<Guarded<'_>>> = measurements
             .iter()
-            .map(|measurement| measurement.as_ref().map(|(uid, text)| Guarded { text, uid: uids[usize::from(*uid)] }))
+            .map(|measurement| measurement.as_ref().map(|(uid, text)| Guarded { text, uid: uids[usize::from(*uid)], ..Guarded::default() }))
             .collect();
         let standings = collapse(&guarded, &arena);
         prop_assert_eq!(standings.len(), guarded.len());

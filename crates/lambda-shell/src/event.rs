@@ -46,6 +46,8 @@ struct System<'a> {
     sent: Option<&'a RawValue>,
     #[serde(borrow, rename = "ApproximateFirstReceiveTimestamp")]
     first_received: Option<&'a RawValue>,
+    #[serde(borrow, rename = "DeadLetterQueueSourceArn")]
+    given_up_by: Option<&'a RawValue>,
 }
 
 #[derive(Default, Deserialize)]
@@ -62,14 +64,32 @@ struct Value<'a> {
 /// The messages of `event`, in order. A message whose id is missing has an empty one. Text that had to be unescaped lives
 /// in `arena`.
 pub fn messages<'a>(event: &'a str, arena: &'a Bump) -> Result<Vec<Inbound<'a>>, NotAnSqsEvent> {
-    let event: Event<'a> = serde_json::from_str(event).map_err(|_| NotAnSqsEvent)?;
-    Ok(event.records.into_iter().map(|record| message(record.get(), arena)).collect())
+    read(event, arena, |message, _| message)
 }
 
-fn message<'a>(text: &'a str, arena: &'a Bump) -> Inbound<'a> {
+/// The same of a dead-letter queue. The source of a message is the queue that gave it up, where SQS says which.
+pub fn dead_letters<'a>(event: &'a str, arena: &'a Bump) -> Result<Vec<Inbound<'a>>, NotAnSqsEvent> {
+    read(event, arena, |message, given_up_by| Inbound { source: given_up_by.unwrap_or(message.source), ..message })
+}
+
+/// `finish` gets each message, and the queue that gave it up.
+fn read<'a>(
+    event: &'a str,
+    arena: &'a Bump,
+    finish: impl Fn(Inbound<'a>, Option<&'a str>) -> Inbound<'a>,
+) -> Result<Vec<Inbound<'a>>, NotAnSqsEvent> {
+    let event: Event<'a> = serde_json::from_str(event).map_err(|_| NotAnSqsEvent)?;
+    let one = |record: &'a RawValue| {
+        let (message, given_up_by) = message(record.get(), arena);
+        finish(message, given_up_by)
+    };
+    Ok(event.records.into_iter().map(one).collect())
+}
+
+fn message<'a>(text: &'a str, arena: &'a Bump) -> (Inbound<'a>, Option<&'a str>) {
     let record: Record<'a> = serde_json::from_str(text).unwrap_or_default();
     let system: System<'a> = parse(record.attributes);
-    Inbound {
+    let message = Inbound {
         id: string(record.message_id, arena).unwrap_or_default(),
         handle: string(record.receipt_handle, arena).unwrap_or_default(),
         body: body(record.body, arena),
@@ -78,7 +98,8 @@ fn message<'a>(text: &'a str, arena: &'a Bump) -> Inbound<'a> {
         sent_at_ms: number(system.sent, arena),
         first_received_at_ms: number(system.first_received, arena),
         source: string(record.source, arena).unwrap_or_default(),
-    }
+    };
+    (message, string(system.given_up_by, arena).filter(|arn| !arn.is_empty()))
 }
 
 /// A body that is no string is kept as the JSON that it is: refused later, but not lost.
@@ -141,6 +162,19 @@ mod tests {
             (3, Some(1_700_000_000_000), Some(1_700_000_000_001))
         );
         assert_eq!(message.attribute("content-encoding"), Some("gzip"));
+    }
+
+    #[test]
+    fn a_dead_letter_comes_from_the_queue_that_gave_it_up_where_sqs_says_which() {
+        let event = r#"{"Records":[{"messageId":"a","eventSourceARN":"arn:dead","attributes":{"DeadLetterQueueSourceArn":"arn:q"}},
+            {"messageId":"b","eventSourceARN":"arn:dead","attributes":{"DeadLetterQueueSourceArn":null}},
+            {"messageId":"c","eventSourceARN":"arn:dead","attributes":{"DeadLetterQueueSourceArn":""}}]}"#;
+        let arena = Bump::new();
+        let sources = |read: Result<Vec<Inbound<'_>>, NotAnSqsEvent>| {
+            read.unwrap().iter().map(|one| one.source.to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(sources(dead_letters(event, &arena)), ["arn:q", "arn:dead", "arn:dead"]);
+        assert_eq!(sources(messages(event, &arena)), ["arn:dead"; 3]);
     }
 
     #[test]

@@ -1,0 +1,78 @@
+//! The life of a function: it starts, handles one invocation after another, and ends with its environment.
+//!
+//! A panic is the relay's defect, never the messages': it fails its invocation, which leaves them all in the queue, and the
+//! process goes on. The log says where it happened; its message may quote data, and is not said.
+
+use std::io::Write;
+use std::panic::AssertUnwindSafe;
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use futures_util::FutureExt;
+use lambda_runtime::{LambdaEvent, service_fn};
+use serde_json::value::RawValue;
+
+use crate::answer::{Answer, HandlerError};
+use crate::call::Call;
+use crate::line;
+
+/// Why a function cannot start, or an invocation failed: its text goes to the log.
+pub type Error = lambda_runtime::Error;
+
+/// Starts a function and has it handle events for as long as Lambda hands it any. `handle` gets the event's text, and a log to write
+/// whole lines to.
+///
+/// A function that cannot start says why, with every setting that is not as it should be, and ends.
+pub async fn run<F>(
+    start: impl Future<Output = Result<F, Error>>,
+    handle: impl AsyncFn(&F, &str, Call<'_>, &mut dyn Write) -> Result<Answer, HandlerError>,
+) -> ExitCode {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        say(&line::plain(now_ms(), "error", "panicked", &place));
+    }));
+    let function = match start.await {
+        Ok(function) => function,
+        Err(error) => {
+            say(&line::plain(now_ms(), "error", "refused to start", &error.to_string()));
+            return ExitCode::FAILURE;
+        }
+    };
+    match lambda_runtime::run(service_fn(|event| invoke(&function, &handle, event))).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&line::plain(now_ms(), "error", "the runtime ended", &error.to_string()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn invoke<F>(
+    function: &F,
+    handle: &impl AsyncFn(&F, &str, Call<'_>, &mut dyn Write) -> Result<Answer, HandlerError>,
+    event: LambdaEvent<Box<RawValue>>,
+) -> Result<Answer, Error> {
+    let context = event.context;
+    let call = Call {
+        request_id: &context.request_id,
+        deadline_ms: i64::try_from(context.deadline).unwrap_or(i64::MAX),
+        trace: context.xray_trace_id.as_deref(),
+        now_ms: now_ms(),
+    };
+    let mut log = std::io::stdout().lock();
+    match AssertUnwindSafe(handle(function, event.payload.get(), call, &mut log)).catch_unwind().await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err("the invocation panicked; all its messages stay in the queue".into()),
+    }
+}
+
+/// Milliseconds since the epoch: the one reading of the wall clock.
+#[expect(clippy::disallowed_methods, reason = "the one reading of the wall clock")]
+pub fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+fn say(line: &str) {
+    // Nothing can be done about a standard output that is closed.
+    let _ = std::io::stdout().lock().write_all(line.as_bytes());
+}

@@ -1,0 +1,172 @@
+//! Reads settings from variables, and goes on after each fault: whoever sets a function up hears of all at once.
+//!
+//! Which settings there are is a function's own affair, as is the one call that reads the environment.
+
+use std::fmt;
+
+/// Settings that a template gives, each with its default; `None`: it must be given.
+pub type Defaults = [(&'static str, Option<&'static str>)];
+
+/// Every setting that is not as it should be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConfigErrors {
+    /// Name of the setting, and what was expected.
+    pub faults: Vec<(&'static str, String)>,
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, (name, expected)) in self.faults.iter().enumerate() {
+            let separator = if place == 0 { "" } else { "; " };
+            write!(out, "{separator}{name}: {expected}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+/// Reads one setting after another. An empty one is an absent one.
+pub struct Reader<'g> {
+    get: &'g dyn Fn(&str) -> Option<String>,
+    defaults: &'static Defaults,
+    /// What was wrong so far.
+    pub faults: Vec<(&'static str, String)>,
+}
+
+impl<'g> Reader<'g> {
+    /// A reader of what `get` finds.
+    pub fn new(get: &'g dyn Fn(&str) -> Option<String>, defaults: &'static Defaults) -> Reader<'g> {
+        Reader { get, defaults, faults: Vec::new() }
+    }
+
+    /// What is set, or the default.
+    pub fn value(&self, name: &str) -> Option<String> {
+        let default = || self.defaults.iter().find(|(other, _)| *other == name).and_then(|(_, default)| *default);
+        self.given(name).or_else(|| default().map(str::to_owned))
+    }
+
+    /// Notes that `name` is not as it should be; `expected` is a sentence without its value.
+    pub fn fault(&mut self, name: &'static str, expected: String) {
+        self.faults.push((name, expected));
+    }
+
+    /// A text that is `good`.
+    pub fn text(&mut self, name: &'static str, expected: &str, good: impl Fn(&str) -> bool) -> Option<String> {
+        let value = self.value(name).filter(|value| good(value));
+        if value.is_none() {
+            self.fault(name, format!("expected {expected}"));
+        }
+        value
+    }
+
+    /// A whole number in a range, which is closed. A fault counts as `least`.
+    pub fn number(&mut self, name: &'static str, least: u32, most: u32) -> u32 {
+        match self.value(name).and_then(|value| value.trim().parse().ok()) {
+            Some(number) if (least..=most).contains(&number) => number,
+            _ => {
+                self.fault(name, format!("expected a whole number from {least} to {most}"));
+                least
+            }
+        }
+    }
+
+    /// One of a few words, each with what it stands for.
+    pub fn choice<T: Copy, const N: usize>(&mut self, name: &'static str, choices: [(&str, T); N]) -> Option<T> {
+        let value = self.value(name);
+        let chosen = choices.iter().find(|(word, _)| value.as_deref() == Some(*word)).map(|(_, choice)| *choice);
+        if chosen.is_none() {
+            self.fault(name, format!("expected one of: {}", choices.map(|(word, _)| word).join(", ")));
+        }
+        chosen
+    }
+
+    /// `STORE_URL`: a bucket. The store must outlive the function: memory and Lambda's own disk do not.
+    pub fn store_url(&mut self) -> Option<String> {
+        self.text("STORE_URL", "s3://bucket/prefix", |url| {
+            url.strip_prefix("s3://").is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'))
+        })
+    }
+
+    /// `AWS_LAMBDA_FUNCTION_NAME`, which Lambda sets: the dimension of the metrics. `otherwise` outside Lambda.
+    pub fn function_name(&self, otherwise: &str) -> String {
+        self.given("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|| otherwise.into())
+    }
+
+    /// `AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL`: another S3 than AWS's own, for an emulator.
+    pub fn s3_endpoint(&self) -> Option<String> {
+        self.given("AWS_ENDPOINT_URL_S3").or_else(|| self.given("AWS_ENDPOINT_URL"))
+    }
+
+    fn given(&self, name: &str) -> Option<String> {
+        (self.get)(name).filter(|value| !value.trim().is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEFAULTS: [(&str, Option<&str>); 3] = [("STORE_URL", None), ("NUMBER", Some("4")), ("WORD", Some("yes"))];
+
+    fn check<T: PartialEq + fmt::Debug>(
+        given: &[(&str, &str)],
+        read: impl Fn(&mut Reader<'_>) -> T,
+        expected: T,
+        faults: &[&'static str],
+    ) {
+        let get = |name: &str| given.iter().find(|(other, _)| *other == name).map(|(_, value)| (*value).to_owned());
+        let mut reader = Reader::new(&get, &DEFAULTS);
+        assert_eq!(read(&mut reader), expected, "{given:?}");
+        assert_eq!(reader.faults.iter().map(|(name, _)| *name).collect::<Vec<_>>(), faults, "{given:?}");
+    }
+
+    #[test]
+    fn what_is_not_given_or_empty_has_its_default() {
+        for given in [&[][..], &[("NUMBER", "")], &[("NUMBER", " ")]] {
+            check(given, |reader| reader.number("NUMBER", 1, 5), 4, &[]);
+        }
+        check(&[("NUMBER", " 5 ")], |reader| reader.number("NUMBER", 1, 5), 5, &[]);
+    }
+
+    #[test]
+    fn every_fault_is_kept() {
+        let read = |reader: &mut Reader<'_>| {
+            (reader.number("NUMBER", 1, 5), reader.text("WORD", "no", |word| word == "no"), reader.store_url())
+        };
+        check(&[("NUMBER", "6")], read, (1, None, None), &["NUMBER", "WORD", "STORE_URL"]);
+    }
+
+    #[test]
+    fn a_choice_is_one_of_its_words() {
+        let read = |reader: &mut Reader<'_>| reader.choice("WORD", [("yes", true), ("no", false)]);
+        check(&[], read, Some(true), &[]);
+        check(&[("WORD", "no")], read, Some(false), &[]);
+        check(&[("WORD", "No")], read, None, &["WORD"]);
+    }
+
+    #[test]
+    fn a_store_is_a_bucket_that_has_a_name() {
+        let read = |reader: &mut Reader<'_>| reader.store_url().is_some();
+        for url in ["s3://bucket", "s3://bucket/a/b"] {
+            check(&[("STORE_URL", url)], read, true, &[]);
+        }
+        for url in ["", "bucket", "s3://", "s3:///prefix", "memory:", "file:///tmp"] {
+            check(&[("STORE_URL", url)], read, false, &["STORE_URL"]);
+        }
+    }
+
+    #[test]
+    fn the_endpoint_of_s3_alone_goes_before_that_of_everything() {
+        let read = |reader: &mut Reader<'_>| reader.s3_endpoint();
+        check(&[("AWS_ENDPOINT_URL", "a")], read, Some("a".into()), &[]);
+        check(&[("AWS_ENDPOINT_URL", "a"), ("AWS_ENDPOINT_URL_S3", "b")], read, Some("b".into()), &[]);
+        check(&[], read, None, &[]);
+    }
+
+    #[test]
+    fn all_faults_are_said_in_one_line() {
+        let faults = vec![("A", "expected a".to_owned()), ("B", "expected b".to_owned())];
+        assert_eq!(ConfigErrors { faults }.to_string(), "A: expected a; B: expected b");
+    }
+}

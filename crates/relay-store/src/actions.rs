@@ -1,0 +1,130 @@
+//! What operators did about quarantined measurements: small objects, written once and never changed.
+//!
+//! A marker is created only if it is not there yet, which the store itself decides. So of two operators who want to do the
+//! same at once, one does it. Nothing is ever deleted: a marker that was left behind is part of the story.
+//!
+//! Absent: what a marker allows or forbids. Who reads them decides that.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
+
+use crate::store::{Store, StoreError};
+
+const FOLDER: &str = "actions/v1";
+
+/// What was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// It was given up.
+    Drop,
+    /// It was put on the queue again as it was.
+    Replay,
+    /// It was put on the queue again after it had been mended.
+    Import,
+}
+
+/// A marker: what was done about one quarantine entry. Fields of a later version are passed over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Marker {
+    /// What was done.
+    pub action: Action,
+    /// When it was about to be done, by the operator's clock: milliseconds since the epoch.
+    pub at: i64,
+    /// The run of the command that did it: tells one's own marker from another's.
+    pub run: Uuid,
+    /// Who did it, if the operator's machine said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// Why it was dropped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
+    /// The uid it went out under, where that is another than its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new_uid: Option<String>,
+    /// Its own uid, which the new one takes the place of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub supersedes: Option<String>,
+    /// Whether the operator overruled the window of m3ter's memory.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub beyond_window: bool,
+}
+
+/// A marker that was listed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MarkerName {
+    /// What it is called, below its entry.
+    pub name: String,
+    /// When it was written, by the store's clock: milliseconds since the epoch.
+    pub written_at_ms: i64,
+}
+
+/// Whether a marker was created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Marked {
+    /// It is ours.
+    Created,
+    /// Somebody else's was there before.
+    TakenBefore,
+}
+
+impl Store {
+    /// Creates the marker `name` of the entry `qid`, unless there is one. An answer that was lost is made good: a marker of
+    /// the same run is ours.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it may be there or not.
+    pub async fn mark(&self, qid: Uuid, name: &str, marker: &Marker, until: Instant) -> Result<Marked, StoreError> {
+        let at = format!("{FOLDER}/{qid}/{name}.json");
+        let text = serde_json::to_vec(marker)
+            .map_err(|_| StoreError::Unreadable { name: at.clone(), expected: "a marker that JSON can hold" })?;
+        let create = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        let payload = PutPayload::from_bytes(Bytes::from(text));
+        match timeout_at(until, self.objects.put_opts(&self.path(&at), payload, create)).await {
+            Ok(Ok(_)) => Ok(Marked::Created),
+            Ok(Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. })) => {
+                let there = timeout_at(until, self.marker(qid, name)).await.map_err(|_| StoreError::TimedOut)??;
+                Ok(if there.run == marker.run { Marked::Created } else { Marked::TakenBefore })
+            }
+            Ok(Err(error)) => Err(StoreError::Failed(error)),
+            Err(_) => Err(StoreError::TimedOut),
+        }
+    }
+
+    /// The names of all markers, by their entry. What is called otherwise than a marker is passed over.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be asked.
+    pub async fn markers(&self) -> Result<BTreeMap<Uuid, Vec<MarkerName>>, StoreError> {
+        let mut found: BTreeMap<Uuid, Vec<MarkerName>> = BTreeMap::new();
+        let mut listed = self.objects.list(Some(&self.path(FOLDER)));
+        while let Some(object) = listed.try_next().await.map_err(StoreError::Failed)? {
+            let mut parts = object.location.as_ref().rsplit('/');
+            let name = parts.next().and_then(|file| file.strip_suffix(".json"));
+            let qid = parts.next().and_then(|qid| qid.parse().ok());
+            if let (Some(qid), Some(name)) = (qid, name) {
+                let written_at_ms = object.last_modified.timestamp_millis();
+                found.entry(qid).or_default().push(MarkerName { name: name.to_owned(), written_at_ms });
+            }
+        }
+        found.values_mut().for_each(|names| names.sort_unstable());
+        Ok(found)
+    }
+
+    /// The marker `name` of the entry `qid`.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be had, or is none.
+    pub async fn marker(&self, qid: Uuid, name: &str) -> Result<Marker, StoreError> {
+        let path = self.path(&format!("{FOLDER}/{qid}/{name}.json"));
+        let text = self.objects.get(&path).await.map_err(StoreError::Failed)?.bytes().await.map_err(StoreError::Failed)?;
+        serde_json::from_slice(&text)
+            .map_err(|_| StoreError::Unreadable { name: path.to_string(), expected: "a marker: action, at, run" })
+    }
+}
