@@ -1,6 +1,6 @@
 # What people and CI run. `make help` lists it.
 #
-# Two builds, on purpose. The function is built for release, alone: what the demo and the tests run is the binary that is
+# Two builds, on purpose. Each function is built for release, alone: what the demo and the tests run is the binary that is
 # shipped, without the features that another crate of the workspace would switch on. Everything else is built for
 # debugging, which the workspace's own tests need anyway. (The simulation is a third: unoptimised it takes ten times as long.)
 
@@ -14,12 +14,17 @@ CARGO_DENY := $(if $(findstring $(CARGO_DENY_VERSION),$(shell cargo-deny --versi
 
 CARGO_FUZZ_VERSION := 0.13.1
 CARGO_FUZZ_FOLDER := .local/tools/cargo-fuzz-$(CARGO_FUZZ_VERSION)
+CARGO_MUTANTS_VERSION := 27.1.0
+CARGO_MUTANTS_FOLDER := .local/tools/cargo-mutants-$(CARGO_MUTANTS_VERSION)
+CRATE := relay-core m3ter-client relay
 FUZZ := decode event judge sandbox
 SECONDS := 900
 WORLDS := 2000
 
+FUNCTIONS := ingest-relay dead-letter
+
 .DEFAULT_GOAL := help
-.PHONY: demo up test sim planted lint build audit fuzz clean-local help tools function
+.PHONY: demo up test sim planted chaos lint build audit fuzz mutants clean-local help tools functions $(FUNCTIONS)
 
 demo: tools build ## deploy everything locally, send 10,000 demo measurements, and balance the books
 	$(VENV)/python -m infra.local demo
@@ -27,7 +32,7 @@ demo: tools build ## deploy everything locally, send 10,000 demo measurements, a
 up: tools build ## the same set-up to play with, until Ctrl-C
 	$(VENV)/python -m infra.local up
 
-test: tools function ## every test: Rust, then the deployed stack over the emulator
+test: tools functions ## every test: Rust, then the deployed stack over the emulator
 	cargo build --workspace --all-targets --locked
 	cargo test --workspace --locked
 	$(MAKE) sim
@@ -39,6 +44,9 @@ sim: ## the simulation: 2,000 worlds of faults; WORLDS=n, FROM=n run others; SEE
 planted: ## plant defects in a copy of the tree and show that the simulation catches each; SOME=n plants a few
 	$(PYTHON) tests/sim/planted.py $(if $(SOME),--some $(SOME))
 
+chaos: tools build ## kill the deployed function 200 times while answers are lost, and count: SEED=n, KILLS=n, MEASUREMENTS=n
+	$(VENV)/python -m tests.e2e.chaos $(if $(SEED),--seed $(SEED)) $(if $(KILLS),--kills $(KILLS)) $(if $(MEASUREMENTS),--measurements $(MEASUREMENTS))
+
 lint: tools $(filter $(CARGO_DENY_FOLDER)/%,$(CARGO_DENY)) ## every check that changes nothing
 	cargo fmt --all --check
 	$(VENV)/ruff format --check
@@ -47,7 +55,7 @@ lint: tools $(filter $(CARGO_DENY_FOLDER)/%,$(CARGO_DENY)) ## every check that c
 	$(CARGO_DENY) --locked check --hide-inclusion-graph bans licenses sources
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
-build: function ## the function for release, and the command line
+build: functions ## the functions for release, and the command line
 	cargo build --locked --package usage-relay
 
 audit: $(filter $(CARGO_DENY_FOLDER)/%,$(CARGO_DENY)) ## known security advisories; needs the internet, so not part of CI
@@ -56,15 +64,28 @@ audit: $(filter $(CARGO_DENY_FOLDER)/%,$(CARGO_DENY)) ## known security advisori
 fuzz: $(CARGO_FUZZ_FOLDER)/bin/cargo-fuzz ## look for input that breaks a promise: FUZZ=targets, SECONDS for each; needs a nightly Rust
 	PATH="$(CURDIR)/$(CARGO_FUZZ_FOLDER)/bin:$$PATH" nice tests/fuzz/run.sh $(SECONDS) $(FUZZ)
 
+mutants: $(addprefix mutants-of-,$(CRATE)) ## change the code in hundreds of ways and list what no test notices: CRATE=one; takes hours
+
+# In a copy that cargo-mutants makes. The tests of relay-core are its own; those of the other two are mostly in tests/walk. What
+# survives is the result and no error (exit codes 2 and 3); docs/MUTANTS.md says which do, and why.
+mutants-of-%: $(CARGO_MUTANTS_FOLDER)/bin/cargo-mutants
+	@mkdir -p target/mutants
+	PATH="$(CURDIR)/$(CARGO_MUTANTS_FOLDER)/bin:$$PATH" CARGO_PROFILE_DEV_DEBUG=0 nice cargo mutants --colors never --timeout 120 \
+		--package $* --output target/mutants/$* \
+		$(if $(filter-out relay-core,$*),--test-package $* --test-package relay-tests --cargo-arg=--lib --cargo-arg=--test=walk) \
+		|| case $$? in 2 | 3) ;; *) exit 1 ;; esac
+
 clean-local: ## delete what these targets installed and logged
 	rm -rf .local
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
-function:
-	cargo build --release --locked --package ingest-relay
-	@install -D target/release/ingest-relay target/lambda/ingest-relay/bootstrap
+functions: $(FUNCTIONS)
+
+$(FUNCTIONS):
+	cargo build --release --locked --package $@
+	@install -D target/release/$@ target/lambda/$@/bootstrap
 
 tools:
 	@$(PYTHON) infra/local/install.py
@@ -74,3 +95,6 @@ $(CARGO_DENY_FOLDER)/bin/cargo-deny:
 
 $(CARGO_FUZZ_FOLDER)/bin/cargo-fuzz:
 	CARGO_PROFILE_DEV_DEBUG=0 cargo install cargo-fuzz --debug --locked --version $(CARGO_FUZZ_VERSION) --root $(CARGO_FUZZ_FOLDER)
+
+$(CARGO_MUTANTS_FOLDER)/bin/cargo-mutants:
+	CARGO_PROFILE_DEV_DEBUG=0 cargo install cargo-mutants --debug --locked --version $(CARGO_MUTANTS_VERSION) --root $(CARGO_MUTANTS_FOLDER)

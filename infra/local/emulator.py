@@ -7,16 +7,19 @@ MiniStack needs its own `AWS_ENDPOINT_URL`: it hands that to the functions it ru
 aim at real AWS. Its temporary files (the function's unpacked zip) go to a folder that is removed with it; that folder's
 path is also what the function's processes are known by.
 
-Not as on AWS. MiniStack's mapping hands over at most 10 messages and honours no batching window; its alarms never fire.
+Not as on AWS. MiniStack's mapping hands over at most 10 messages and honours no batching window; its alarms never fire;
+when a process dies before it asked for its first event, the function's other processes are ended too.
 LocalStack's mapping reads each body that is one JSON value, and hands over what it would write for that: of a key that is
 there twice, the function sees one.
 """
 
 import os
+import re
 import socket
 import sys
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +34,12 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 HEALTH = "/_localstack/health"
 """Both emulators serve this path."""
 MINISTACK_HEALTH = "/_ministack/health"
+
+LOG_NAME = "emulator.log"
+FAILED_BATCH = re.compile(r"failed processing SQS batch from \S+ \(errorType=([\w.]+) ")
+"""How MiniStack 1.5.33 logs that an event was not dealt with."""
+DIED, DIED_STARTING, TIMED_OUT = "Runtime.ExitError", "Runtime.Unknown", "Sandbox.Timedout"
+"""Its error types for a process that died in an invocation, for one that died before its first, and for a time-out."""
 
 ACCESS_KEY_ID = "test"
 SECRET_ACCESS_KEY = "test"
@@ -72,13 +81,18 @@ def emulator(logs: Path, files: Path) -> Iterator[Emulator]:
         return
     port = _free_port()
     url = f"http://127.0.0.1:{port}"
-    log = logs / "emulator.log"
+    log = logs / LOG_NAME
     # No grace when it ends: it keeps nothing, and ending politely would take it 2 s.
     with running([sys.executable, "-m", "ministack"], _variables(port, files), log, log, grace_s=0) as process:
         until(lambda: _answers(url) or process.poll() is not None, f"the emulator at {url} answers", START_DEADLINE_S)
         if process.poll() is not None:
             raise RuntimeError(f"the emulator ended with {process.returncode}: see {log}")
         yield Emulator(url=url, files=files, ministack=True)
+
+
+def failed_invocations(logs: Path) -> Counter[str]:
+    """How many invocations failed as a whole, by error type. Only for a MiniStack that was started here with these `logs`."""
+    return Counter(FAILED_BATCH.findall((logs / LOG_NAME).read_text()))
 
 
 def _running_already(url: str) -> Emulator:

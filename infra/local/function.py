@@ -12,24 +12,39 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-PLATFORM = ("START RequestId:", "END RequestId:", "REPORT RequestId:")
+RELAY, DEAD_LETTER = "", "DeadLetter"
+"""What the outputs of each function begin with in the template: `FunctionName`, `DeadLetterFunctionName`."""
+FUNCTIONS = (RELAY, DEAD_LETTER)
+
+BEGINS = "START RequestId: "
+"""What Lambda writes before an invocation's own lines, followed by its id and a version."""
+PLATFORM = (BEGINS, "END RequestId:", "REPORT RequestId:")
 """Lines that Lambda itself writes around an invocation."""
 
 
-def log_groups(logs: Any, outputs: Mapping[str, str]) -> list[str]:
-    """The log groups that hold what the function printed: the stack's, or, from LocalStack, the one that AWS would make."""
-    wanted = {outputs["LogGroupName"], f"/aws/lambda/{outputs['FunctionName']}"}
+def log_groups(logs: Any, outputs: Mapping[str, str], which: str = RELAY) -> list[str]:
+    """The log groups of what the function `which` printed: the stack's, or, from LocalStack, the one that AWS would make."""
+    wanted = {outputs[f"{which}LogGroupName"], f"/aws/lambda/{outputs[f'{which}FunctionName']}"}
     pages = logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix="/aws/lambda/")
     return sorted(wanted & {group["logGroupName"] for page in pages for group in page["logGroups"]})
 
 
 def output(logs: Any, groups: Sequence[str]) -> list[str]:
     """Every line the function printed so far, oldest first, without Lambda's own. `logs` is a CloudWatch Logs client."""
+    return [line for line in _lines(logs, groups) if not line.startswith(PLATFORM)]
+
+
+def begun(logs: Any, groups: Sequence[str]) -> set[str]:
+    """The ids of all invocations that are over, also of those that were killed. `logs` is a CloudWatch Logs client."""
+    return {line.removeprefix(BEGINS).split()[0] for line in _lines(logs, groups) if line.startswith(BEGINS)}
+
+
+def _lines(logs: Any, groups: Sequence[str]) -> list[str]:
     found: list[str] = []
     for group in groups:
         for page in logs.get_paginator("filter_log_events").paginate(logGroupName=group):
             found += [line for event in page["events"] for line in event["message"].splitlines()]
-    return [line for line in found if not line.startswith(PLATFORM)]
+    return found
 
 
 def invocations(lines: list[str]) -> list[dict[str, Any]]:
@@ -46,15 +61,19 @@ def sums(lines: list[str]) -> Counter[str]:
     return found
 
 
-def pids(files: Path) -> list[int]:
-    """The function's running processes, oldest first: those whose program lies below `files`, the emulator's folder."""
+def pids(files: Path, name: str = "") -> list[int]:
+    """Functions' running processes, oldest first: those whose program lies below `files`, the emulator's folder.
+
+    Only those of the function called `name`, if given: MiniStack unpacks each into a folder named after its function.
+    """
     # `ps` rather than /proc, so that it works on macOS too; -ww: as wide as it gets.
     listed = subprocess.run(["ps", "-A", "-ww", "-o", "pid=,args="], capture_output=True, text=True, check=True).stdout
     rows = (row.split(None, 1) for row in listed.splitlines())
-    mine = [int(pid) for pid, *args in rows if args and _is_bootstrap(args[0], files)]
+    below = f"{files}{os.sep}ministack-lambda-{name}-" if name else f"{files}{os.sep}"
+    mine = [int(pid) for pid, *args in rows if args and _is_bootstrap(args[0], below)]
     return sorted(mine)
 
 
-def _is_bootstrap(args: str, files: Path) -> bool:
+def _is_bootstrap(args: str, below: str) -> bool:
     # A bootstrap of a test may be a script: then its interpreter comes first.
-    return any(word.startswith(f"{files}{os.sep}") and word.endswith("/bootstrap") for word in args.split())
+    return any(word.startswith(below) and word.endswith("/bootstrap") for word in args.split())

@@ -56,9 +56,14 @@ class Sandbox:
         """Adds a rule to the script of faults."""
         self._call("POST", "/_sandbox/faults", rule)
 
+    def faults(self) -> dict[str, Any]:
+        """The script of faults: `rules`, each with how many requests it saw and fired for, and `fired` by kind."""
+        found: dict[str, Any] = self._call("GET", "/_sandbox/faults")
+        return found
+
     def faults_fired(self) -> Counter[str]:
         """How often each kind of fault happened so far."""
-        return Counter(self._call("GET", "/_sandbox/faults")["fired"])
+        return Counter(self.faults()["fired"])
 
     def advance_clock(self, seconds: int) -> None:
         """Moves the sandbox's clock on: tokens expire, and windows close."""
@@ -78,11 +83,15 @@ class Sandbox:
 
 
 @contextmanager
-def sandbox(logs: Path, catalogue: Path | None = None) -> Iterator[Sandbox]:
-    """A sandbox for the length of the block, with credentials of its own, and with the meters and accounts of `catalogue`."""
+def sandbox(logs: Path, catalogue: Path | None = None, token_lifetime_s: int | None = None) -> Iterator[Sandbox]:
+    """A sandbox for the length of the block, with credentials of its own.
+
+    It has the meters and accounts of `catalogue`, and its tokens live `token_lifetime_s`, else as long as m3ter's.
+    """
     key_id, secret = f"key-{secrets.token_hex(8)}", f"secret-{secrets.token_hex(16)}"
     argv = [require(COMMAND_BINARY), "sandbox", "--listen", "127.0.0.1:0", "--json"]
     argv += ["--catalogue", catalogue] if catalogue else []
+    argv += ["--token-lifetime-s", str(token_lifetime_s)] if token_lifetime_s else []
     ready, errors = logs / "sandbox.json", logs / "sandbox.log"
     env = environment(M3TER_ACCESS_KEY_ID=key_id, M3TER_API_SECRET=secret)
     with running(argv, env, ready, errors) as process:

@@ -13,8 +13,8 @@ LOCAL = ROOT / ".local"
 """What the targets install and write; ignored by git, and safe to delete."""
 
 TEMPLATE = ROOT / "template.yaml"
-CODE_URI = "target/lambda/ingest-relay/"
-"""Where the template expects the function's files; the local set-up puts an address in its place."""
+CODE_URI = "target/lambda/{}/"
+"""Where the template expects the files of a function, by its name; the local set-up puts an address in its place."""
 
 CATALOGUE = Path(__file__).with_name("catalogue.json")
 """What the sandbox of `up` knows at the start: the meter of made-up measurements."""
@@ -22,6 +22,8 @@ CATALOGUE = Path(__file__).with_name("catalogue.json")
 _TARGET = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target")
 FUNCTION_BINARY = _TARGET / "release" / "ingest-relay"
 """The shipped binary: a release build of the function alone, so that no other crate's features are in it."""
+DEAD_LETTER_BINARY = _TARGET / "release" / "dead-letter"
+"""The same of the function that drains the dead-letter queue."""
 COMMAND_BINARY = _TARGET / "debug" / "usage-relay"
 """The command line. A debug build, because the workspace's tests need one anyway."""
 

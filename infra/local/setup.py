@@ -6,6 +6,7 @@ sandbox -> emulator -> stack, with the function in it -> secret.
 import shutil
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -16,11 +17,11 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.local import function
-from infra.local.emulator import Emulator, emulator
+from infra.local.emulator import Emulator, emulator, failed_invocations
 from infra.local.package import package
 from infra.local.processes import environment
 from infra.local.sandbox import Sandbox, sandbox
-from infra.local.settings import FUNCTION_BINARY, LOCAL, ORG_ID, require
+from infra.local.settings import DEAD_LETTER_BINARY, FUNCTION_BINARY, LOCAL, ORG_ID, require
 from infra.local.stack import client, deployed
 from infra.local.steps import say, step
 
@@ -50,16 +51,25 @@ class Local:
         """Replaces the content of the stack's secret, as an operator would."""
         self.client("secretsmanager").put_secret_value(SecretId=self.outputs["SecretArn"], SecretString=content)
 
-    def function_output(self) -> list[str]:
-        """Every line the function printed, up to its last finished invocation."""
+    def function_output(self, which: str = function.RELAY) -> list[str]:
+        """Every line the function `which` printed, up to its last finished invocation."""
         logs = self.client("logs")
-        return function.output(logs, function.log_groups(logs, self.outputs))
+        return function.output(logs, function.log_groups(logs, self.outputs, which))
 
-    def function_pids(self) -> list[int]:
-        """The function's processes. Only for an emulator that was started here."""
+    def invocations_begun(self) -> set[str]:
+        """The id of each invocation that is over, however it ended."""
+        logs = self.client("logs")
+        return function.begun(logs, function.log_groups(logs, self.outputs))
+
+    def invocations_failed(self) -> Counter[str]:
+        """How many invocations failed as a whole, by error type. Only for an emulator that was started here."""
+        return failed_invocations(self.logs)
+
+    def function_pids(self, which: str = function.RELAY) -> list[int]:
+        """The processes of the function `which`. Only for an emulator that was started here."""
         if self.emulator.files is None:
             raise RuntimeError("the function's processes belong to an emulator that was not started here")
-        return function.pids(self.emulator.files)
+        return function.pids(self.emulator.files, self.outputs[f"{which}FunctionName"])
 
 
 @cache
@@ -73,23 +83,26 @@ def local(
     parameters: Mapping[str, str] | None = None,
     binary: Path = FUNCTION_BINARY,
     catalogue: Path | None = None,
+    token_lifetime_s: int | None = None,
 ) -> Iterator[Local]:
     """A whole relay for the length of the block.
 
     `name` names the run's folder of logs; `parameters` are put over those that the local set-up needs; `binary` is the
-    function to deploy; `catalogue` holds what the sandbox knows at the start.
+    function to deploy; `catalogue` holds what the sandbox knows at the start, `token_lifetime_s` says how long its tokens
+    live.
     """
     logs = _log_folder(name)
     try:
         with ExitStack() as stack:
             files = Path(stack.enter_context(_temporary_folder()))
             with step("start the m3ter sandbox"):
-                m3ter = stack.enter_context(sandbox(logs, catalogue))
+                m3ter = stack.enter_context(sandbox(logs, catalogue, token_lifetime_s))
             with step("start the AWS emulator"):
                 aws = stack.enter_context(emulator(logs, files))
             with step("deploy template.yaml"):
                 chosen = _parameters(m3ter) | dict(parameters or {})
-                outputs = stack.enter_context(deployed(aws, package(require(binary)), chosen))
+                zips = {"ingest-relay": package(require(binary)), "dead-letter": package(require(DEAD_LETTER_BINARY))}
+                outputs = stack.enter_context(deployed(aws, zips, chosen))
                 running = Local(emulator=aws, sandbox=m3ter, outputs=outputs, logs=logs)
                 stack.callback(_keep_output, running)
                 running.put_secret(m3ter.secret())
@@ -113,12 +126,14 @@ def _parameters(m3ter: Sandbox) -> dict[str, str]:
 
 def _keep_output(running: Local) -> None:
     try:
-        lines = running.function_output()
+        files = {function.RELAY: "function.log", function.DEAD_LETTER: "dead-letter.log"}
+        lines = {name: running.function_output(which) for which, name in files.items()}
     except (BotoCoreError, ClientError) as error:
         # Said, not raised: it would stand in front of what ended the block.
         say(f"the function's output could not be read: {error}")
         return
-    (running.logs / "function.log").write_text("".join(f"{line}\n" for line in lines))
+    for name, printed in lines.items():
+        (running.logs / name).write_text("".join(f"{line}\n" for line in printed))
 
 
 @contextmanager

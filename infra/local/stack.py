@@ -1,6 +1,6 @@
 """Deploys `template.yaml` through CloudFormation, and takes it away again.
 
-The template's text goes to CloudFormation unchanged, but for the one line that says where the function's zip is.
+The template's text goes to CloudFormation unchanged, but for the lines that say where the functions' zips are.
 
 Deleting the stack leaves what the template retains, as it must on AWS: both queues and the store bucket. Locally those
 are deleted too, and what the emulator made of its own accord, by their names in this stack only.
@@ -18,7 +18,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from infra.local.emulator import ACCESS_KEY_ID, SECRET_ACCESS_KEY, Emulator
-from infra.local.function import log_groups
+from infra.local.function import FUNCTIONS, log_groups
 from infra.local.settings import CODE_URI, DEPLOY_DEADLINE_S, REGION, STACK_NAME, TEMPLATE
 from infra.local.wait import until
 
@@ -42,23 +42,24 @@ def client(emulator: Emulator, service: str) -> Any:
 
 
 @contextmanager
-def deployed(emulator: Emulator, code: bytes, parameters: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """The stack's outputs, for the length of the block.
+def deployed(emulator: Emulator, zips: Mapping[str, bytes], parameters: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """The stack's outputs, for the length of the block. `zips` holds the code of each function, by its name.
 
     Then the stack and all it retains are deleted, unless the emulator was started here: it is about to end, and forgets.
     The stack's name is new each time, so that two of these can share an emulator.
     """
     name = f"{STACK_NAME}-{secrets.token_hex(3)}"
     bucket = f"{name}-code"
-    key = f"{hashlib.sha256(code).hexdigest()}.zip"
+    keys = {name: f"{hashlib.sha256(code).hexdigest()}.zip" for name, code in zips.items()}
     s3 = client(emulator, "s3")
     s3.create_bucket(Bucket=bucket)
     outputs: dict[str, str] = {}
     try:
-        s3.put_object(Bucket=bucket, Key=key, Body=code)
+        for function, code in zips.items():
+            s3.put_object(Bucket=bucket, Key=keys[function], Body=code)
         client(emulator, "cloudformation").create_stack(
             StackName=name,
-            TemplateBody=_template(f"s3://{bucket}/{key}"),
+            TemplateBody=_template({function: f"s3://{bucket}/{key}" for function, key in keys.items()}),
             Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
             Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
         )
@@ -72,11 +73,15 @@ def deployed(emulator: Emulator, code: bytes, parameters: Mapping[str, str]) -> 
             _delete_bucket(s3, bucket)
 
 
-def _template(code_uri: str) -> str:
+def _template(places: Mapping[str, str]) -> str:
+    """The template's text with the place of each function's zip, by the function's name."""
     text = TEMPLATE.read_text()
-    if text.count(CODE_URI) != 1:
-        raise ValueError(f"{TEMPLATE} must name {CODE_URI} once, as the function's CodeUri")
-    return text.replace(CODE_URI, code_uri)
+    for function, place in places.items():
+        code_uri = CODE_URI.format(function)
+        if text.count(code_uri) != 1:
+            raise ValueError(f"{TEMPLATE} must name {code_uri} once, as the CodeUri of {function}")
+        text = text.replace(code_uri, place)
+    return text
 
 
 def _created(emulator: Emulator, name: str) -> dict[str, str]:
@@ -140,10 +145,11 @@ def _delete(emulator: Emulator, name: str, outputs: Mapping[str, str]) -> None:
             client(emulator, "sqs").delete_queue(QueueUrl=outputs[queue])
     if "StoreUrl" in outputs:
         _delete_bucket(client(emulator, "s3"), store_place(outputs)[0])
-    if "FunctionName" in outputs:
-        logs = client(emulator, "logs")
-        for group in log_groups(logs, outputs):
-            logs.delete_log_group(logGroupName=group)
+    logs = client(emulator, "logs")
+    for which in FUNCTIONS:
+        if f"{which}FunctionName" in outputs:
+            for group in log_groups(logs, outputs, which):
+                logs.delete_log_group(logGroupName=group)
 
 
 def store_place(outputs: Mapping[str, str]) -> tuple[str, str]:

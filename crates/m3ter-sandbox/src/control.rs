@@ -102,9 +102,7 @@ async fn read_faults(State(sandbox): State<Sandbox>) -> Response {
 async fn add_faults(State(sandbox): State<Sandbox>, body: Bytes) -> Result<Response, Refusal> {
     let is_list = body.trim_ascii_start().starts_with(b"[");
     let rules: Vec<FaultRule> = if is_list { read(&body)? } else { vec![read(&body)?] };
-    if let Some(fault) = rules.iter().find_map(FaultRule::fault_in_words) {
-        return Err(Refusal::bad(fault));
-    }
+    FaultRule::check(&rules).map_err(|fault| Refusal::bad(fault.to_string()))?;
     rules.into_iter().for_each(|rule| sandbox.add_fault(rule));
     Ok(ok(&sandbox.faults()))
 }

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use http::{Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -27,7 +27,7 @@ pub struct FaultRule {
     /// How many matching requests pass first. Default 0.
     #[serde(default)]
     pub skip: u64,
-    /// How many requests it fires for; none given: without end.
+    /// How many requests it fires for, at least 1; none given: without end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub times: Option<u64>,
     /// The chance, from 0 to 1, that it fires for a matching request after the skipped ones. Default 1.
@@ -81,18 +81,62 @@ impl FaultRule {
         self
     }
 
-    /// What is wrong with the rule, if anything.
-    pub(crate) fn fault_in_words(&self) -> Option<String> {
-        let status = match &self.fault {
-            Fault::Status { status, .. } => Some(*status),
-            Fault::Delay { .. } | Fault::DropAnswer | Fault::Reset | Fault::Truncate | Fault::Html | Fault::Hang => None,
-        };
-        if status.is_some_and(|status| !(200..=599).contains(&status)) {
-            return Some("fault.status: expected 200 to 599".to_owned());
-        }
-        let probable = self.probability.is_none_or(|probability| (0.0..=1.0).contains(&probability));
-        (!probable).then(|| "probability: expected 0 to 1".to_owned())
+    /// Reads a script, as a file holds it: a list of rules.
+    ///
+    /// # Errors
+    /// All faults at once, each with its place and what was expected.
+    pub fn list_from_json(text: &str) -> Result<Vec<Self>, ScriptError> {
+        let rules: Vec<Self> = serde_json::from_str(text)
+            .map_err(|fault| ScriptError { faults: vec![format!("expected rules such as {EXAMPLE}: {fault}")] })?;
+        Self::check(&rules)?;
+        Ok(rules)
     }
+
+    /// Checks what the types of a script cannot say.
+    ///
+    /// # Errors
+    /// All faults at once, each with its place and what was expected.
+    pub(crate) fn check(rules: &[Self]) -> Result<(), ScriptError> {
+        let placed = |(index, rule): (usize, &Self)| {
+            rule.faults_in_words().into_iter().map(move |fault| format!("rules[{index}]: {fault}")).collect::<Vec<_>>()
+        };
+        let faults: Vec<String> = rules.iter().enumerate().flat_map(placed).collect();
+        if faults.is_empty() { Ok(()) } else { Err(ScriptError { faults }) }
+    }
+
+    /// What is wrong with the rule.
+    fn faults_in_words(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        if let Some(probability) = self.probability.filter(|probability| !(0.0..=1.0).contains(probability)) {
+            faults.push(format!("probability: expected 0 to 1, found {probability}"));
+        }
+        if self.times == Some(0) {
+            faults.push("times: expected at least 1, or none for a rule without end; found 0".to_owned());
+        }
+        match &self.fault {
+            Fault::Status { status, retry_after, body: _ } => {
+                if !(200..=599).contains(status) {
+                    faults.push(format!("fault.status: expected 200 to 599, found {status}"));
+                }
+                if retry_after.as_ref().is_some_and(|after| HeaderValue::from_str(after).is_err()) {
+                    faults.push("fault.retry_after: expected what a header can hold, such as \"2\"".to_owned());
+                }
+            }
+            Fault::Delay { .. } | Fault::DropAnswer | Fault::Reset | Fault::Truncate | Fault::Html | Fault::Hang => {}
+        }
+        faults
+    }
+}
+
+/// What a script looks like.
+const EXAMPLE: &str = r#"[{"times":3,"fault":{"kind":"status","status":503}}]"#;
+
+/// A script that cannot be played.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", faults.join("; "))]
+pub struct ScriptError {
+    /// Every fault, each with its place and what was expected.
+    pub faults: Vec<String>,
 }
 
 /// Which requests a rule looks at.
@@ -260,7 +304,25 @@ mod tests {
         let fault = Fault::Status { status: 503, retry_after: Some("2".to_owned()), body: None };
         assert_eq!(rule, FaultRule::new(fault).on(Route::Any).skip(2).times(3));
         assert!(serde_json::from_str::<FaultRule>(r#"{"fault":{"kind":"explode"}}"#).is_err());
-        let bad = FaultRule::new(Fault::status(99));
-        assert!(bad.fault_in_words().is_some());
+    }
+
+    #[test]
+    fn everything_out_of_range_is_named_with_its_place_and_what_was_expected() {
+        let said = |text: &str| FaultRule::list_from_json(text).unwrap_err().to_string();
+        let good = r#"{"probability":1,"times":1,"fault":{"kind":"status","status":599,"retry_after":"1"}}"#;
+        assert_eq!(FaultRule::list_from_json(&format!("[{good},{good}]")).unwrap().len(), 2);
+        let bad = r#"{"probability":1.5,"times":0,"fault":{"kind":"status","status":600,"retry_after":"1\n"}}"#;
+        assert_eq!(
+            said(&format!("[{good},{bad}]")),
+            "rules[1]: probability: expected 0 to 1, found 1.5; \
+             rules[1]: times: expected at least 1, or none for a rule without end; found 0; \
+             rules[1]: fault.status: expected 200 to 599, found 600; \
+             rules[1]: fault.retry_after: expected what a header can hold, such as \"2\""
+        );
+        assert_eq!(
+            said(r#"[{"probability":-0.1,"fault":{"kind":"hang"}}]"#),
+            "rules[0]: probability: expected 0 to 1, found -0.1"
+        );
+        assert!(said("{}").starts_with(r#"expected rules such as [{"times":3,"#));
     }
 }

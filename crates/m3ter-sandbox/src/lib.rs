@@ -46,7 +46,7 @@ mod throttle;
 
 pub use catalogue::{Catalogue, CatalogueError};
 pub use decimal::Number;
-pub use faults::{Containing, Fault, FaultReport, FaultRule, Route, RuleReport};
+pub use faults::{Containing, Fault, FaultReport, FaultRule, Route, RuleReport, ScriptError};
 pub use front::Abort;
 pub use journal::{JournalError, JournalReport};
 pub use ledger::{Ledger, LedgerQuery, MeasurementLine, MeterLine, Outcome, RequestLine, State, Totals};

@@ -45,6 +45,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "ID", default_value = "sandbox-org")]
     organisation: String,
 
+    /// Seconds that a token lives; m3ter's live five hours
+    #[arg(long, value_name = "SECONDS", default_value_t = 18_000, value_parser = clap::value_parser!(u64).range(1..))]
+    token_lifetime_s: u64,
+
     /// Script of faults: a JSON array of rules such as {"times":3,"fault":{"kind":"status","status":503}}
     #[arg(long, value_name = "FILE")]
     faults: Option<PathBuf>,
@@ -76,6 +80,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let sandbox = Sandbox::open(Options {
         organisation: arguments.organisation.clone(),
         credentials: Credentials::new(credentials.access_key_id, credentials.api_secret),
+        token_lifetime_s: arguments.token_lifetime_s,
         catalogue,
         data: arguments.data.clone(),
         ..Options::default()
@@ -125,10 +130,7 @@ fn read_catalogue(path: &Path) -> Result<Catalogue, Failure> {
 }
 
 fn read_faults(path: &Path) -> Result<Vec<FaultRule>, Failure> {
-    serde_json::from_str(&read(path)?).map_err(|error| {
-        let example = r#"[{"times":3,"fault":{"kind":"status","status":503}}]"#;
-        Failure::Data(format!("{}: expected rules such as {example}: {error}", path.display()))
-    })
+    FaultRule::list_from_json(&read(path)?).map_err(|error| Failure::Data(format!("{}: {error}", path.display())))
 }
 
 /// Ready once the process is asked to stop. From now on such a request no longer ends it by itself.

@@ -135,6 +135,8 @@ async fn faults_are_added_shown_and_cleared_over_http() {
         json!({}),
         json!({"fault": {"kind": "status", "status": 99}}),
         json!({"fault": {"kind": "reset"}, "probability": 2}),
+        json!({"fault": {"kind": "reset"}, "times": 0}),
+        json!([{"fault": {"kind": "reset"}}, {"fault": {"kind": "reset"}, "probability": -1}]),
         json!({"fault": {"kind": "reset"}, "tmies": 1}),
     ] {
         assert_eq!(client.post("/_sandbox/faults", bad).await.0, StatusCode::BAD_REQUEST);

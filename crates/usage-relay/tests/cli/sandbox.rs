@@ -112,14 +112,29 @@ fn a_script_of_faults_is_played_from_a_file() {
 }
 
 #[test]
+fn a_token_lives_as_long_as_asked_for() {
+    let grant = json!({"grant_type": "client_credentials"});
+    let life = |arguments: &[&str]| {
+        let sandbox = Running::start(&[&["--organisation", "org-1"], arguments].concat());
+        let (_, said) = sandbox.call(reqwest::Method::POST, "/oauth/token", Some(grant.clone()), Some("basic"));
+        assert_eq!(sandbox.stop(), Some(0));
+        said["expires_in"].clone()
+    };
+    assert_eq!([life(&[]), life(&["--token-lifetime-s", "1"])], [json!(18_000), json!(1)]);
+}
+
+#[test]
 fn what_cannot_be_used_is_named_with_the_right_exit_code() {
     let folder = tempfile::tempdir().unwrap();
     let broken = write(folder.path(), "broken.json", &json!({"meters": [{}]}));
+    let never = write(folder.path(), "never.json", &json!([{"probability": 2, "fault": {"kind": "reset"}}]));
     for (arguments, code, expected) in [
         (vec!["--listen", "0.0.0.0:0"], 64, "expected a loopback address"),
         (vec!["--catalogue", "/nowhere.json"], 2, "cannot read /nowhere.json"),
         (vec!["--catalogue", &broken], 1, "broken.json: catalogue: meters[0]"),
         (vec!["--faults", &broken], 1, "expected rules such as"),
+        (vec!["--faults", &never], 1, "never.json: rules[0]: probability: expected 0 to 1, found 2"),
+        (vec!["--token-lifetime-s", "0"], 64, "0 is not in 1.."),
         (vec!["--data", "/nowhere/journal"], 2, "journal"),
     ] {
         let output = run(&arguments);
