@@ -11,8 +11,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use m3ter_sandbox::{Category, Credentials, Ledger, LedgerQuery, MeterRequest, Options, Sandbox, State};
-use relay_store::{Entry, S3Access, Store};
-use runtime_api::{AwsStub, Function, FunctionSpec, Invocation, Outcome, Output, SqsEvent, StartError, check_response};
+use relay_store::{Entry, Line, S3Access, Store};
+use runtime_api::{AwsStub, Function, FunctionSpec, Invocation, Outcome, Output, SqsEvent, StartError, StoredObject, check_response};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -23,7 +23,8 @@ use crate::usage::{CANARY, METER, Producer};
 pub(crate) const BOUND: Duration = Duration::from_secs(30);
 /// The secret's ARN. An operator chose the name, so it is no canary.
 pub(crate) const SECRET_ARN: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:m3ter";
-const STORE_URL: &str = "s3://store/relay";
+/// The store of every function.
+pub(crate) const STORE_URL: &str = "s3://store/relay";
 const QUEUE_URL: &str = "http://127.0.0.1/123456789012/usage";
 /// Credentials at the start.
 pub(crate) const KEY: (&str, &str) = ("canary-key-1", "canary-secret-1");
@@ -56,19 +57,36 @@ pub(crate) struct Delivery {
     pub(crate) invocation: Invocation,
 }
 
-/// The file that is deployed.
-fn binary() -> PathBuf {
+/// The file that is deployed as the function `name`.
+pub(crate) fn binary(name: &str) -> PathBuf {
     #[expect(clippy::disallowed_methods, reason = "cargo's own variable says where cargo built; it is no setting of ours")]
     let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
-    let binary = root.join(target.unwrap_or_else(|| "target".into())).join("release/ingest-relay");
-    assert!(binary.is_file(), "{} is missing: run `make function`", binary.display());
+    let binary = root.join(target.unwrap_or_else(|| "target".into())).join("release").join(name);
+    assert!(binary.is_file(), "{} is missing: run `make functions`", binary.display());
     binary
 }
 
 /// The secret's text.
 pub(crate) fn secret((access_key_id, api_secret): (&str, &str)) -> String {
     json!({"access_key_id": access_key_id, "api_secret": api_secret}).to_string()
+}
+
+/// What is in the quarantine, each entry once.
+pub(crate) async fn quarantined(aws: &AwsStub) -> Vec<Entry> {
+    let access = S3Access {
+        region: Some("eu-central-1".into()),
+        endpoint: Some(aws.url()),
+        access_key_id: "test".into(),
+        secret_access_key: "test".into(),
+        session_token: None,
+    };
+    Store::open(STORE_URL, &access).unwrap().quarantined().await.unwrap()
+}
+
+/// How many objects the quarantine consists of.
+pub(crate) fn quarantine_objects(aws: &AwsStub) -> usize {
+    aws.objects().stored().iter().filter(|object| object.key.starts_with("relay/quarantine/v1/")).count()
 }
 
 /// Waits until `condition` holds. It is looked at whenever everything else in this process had its turn.
@@ -95,7 +113,7 @@ impl Outside {
 
     /// The function as the template sets it up, with a fair share of requests for a test.
     pub(crate) fn spec(&self) -> FunctionSpec {
-        FunctionSpec::new(binary())
+        FunctionSpec::new(binary("ingest-relay"))
             .env("M3TER_ORG_ID", self.sandbox.organisation())
             .env("M3TER_API_URL", self.m3ter.url())
             .env("M3TER_INGEST_URL", self.m3ter.url())
@@ -215,19 +233,21 @@ impl World {
 
     /// What is in the quarantine, each entry once.
     pub(crate) async fn quarantined(&self) -> Vec<Entry> {
-        let access = S3Access {
-            region: Some("eu-central-1".into()),
-            endpoint: Some(self.aws.url()),
-            access_key_id: "test".into(),
-            secret_access_key: "test".into(),
-            session_token: None,
-        };
-        Store::open(STORE_URL, &access).unwrap().quarantined().await.unwrap()
+        quarantined(&self.aws).await
+    }
+
+    /// Every line of the relay's ledger.
+    pub(crate) fn recorded(&self) -> Vec<Line> {
+        let stored = self.aws.objects().stored();
+        let ledger = stored.iter().filter(|object| object.key.starts_with("relay/ledger/v1/"));
+        let text = |object: &StoredObject| String::from_utf8(zstd::stream::decode_all(&*object.body).unwrap()).unwrap();
+        let lines: Vec<String> = ledger.flat_map(|object| text(object).lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+        lines.iter().map(|line| serde_json::from_str(line).expect("a line of the ledger")).collect()
     }
 
     /// How many objects the quarantine consists of.
     pub(crate) fn quarantine_objects(&self) -> usize {
-        self.aws.objects().stored().iter().filter(|object| object.key.starts_with("relay/quarantine/v1/")).count()
+        quarantine_objects(&self.aws)
     }
 
     fn lines_of(&self, invocation: &Invocation) -> Vec<Value> {
