@@ -4,6 +4,7 @@ Its output arrives in the log group when an invocation is over, also when it was
 invocations arrives with its next one.
 """
 
+import base64
 import json
 import os
 import subprocess
@@ -61,19 +62,23 @@ def sums(lines: list[str]) -> Counter[str]:
     return found
 
 
-def pids(files: Path, name: str = "") -> list[int]:
+def code(lambdas: Any, name: str) -> str:
+    """The SHA-256 of a function's zip, in hexadecimal digits. `lambdas` is a Lambda client."""
+    return base64.b64decode(lambdas.get_function_configuration(FunctionName=name)["CodeSha256"]).hex()
+
+
+def pids(files: Path, code: str = "") -> list[int]:
     """Functions' running processes, oldest first: those whose program lies below `files`, the emulator's folder.
 
-    Only those of the function called `name`, if given: MiniStack unpacks each into a folder named after its function.
+    Only those of one function, if its `code` is given: MiniStack unpacks each zip into a folder that is named so.
     """
     # `ps` rather than /proc, so that it works on macOS too; -ww: as wide as it gets.
     listed = subprocess.run(["ps", "-A", "-ww", "-o", "pid=,args="], capture_output=True, text=True, check=True).stdout
     rows = (row.split(None, 1) for row in listed.splitlines())
-    below = f"{files}{os.sep}ministack-lambda-{name}-" if name else f"{files}{os.sep}"
-    mine = [int(pid) for pid, *args in rows if args and _is_bootstrap(args[0], below)]
+    mine = [int(pid) for pid, *args in rows if args and _is_bootstrap(args[0], files, f"{code}/bootstrap")]
     return sorted(mine)
 
 
-def _is_bootstrap(args: str, below: str) -> bool:
+def _is_bootstrap(args: str, files: Path, ending: str) -> bool:
     # A bootstrap of a test may be a script: then its interpreter comes first.
-    return any(word.startswith(below) and word.endswith("/bootstrap") for word in args.split())
+    return any(word.startswith(f"{files}{os.sep}") and word.endswith(ending) for word in args.split())

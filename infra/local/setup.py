@@ -69,7 +69,7 @@ class Local:
         """The processes of the function `which`. Only for an emulator that was started here."""
         if self.emulator.files is None:
             raise RuntimeError("the function's processes belong to an emulator that was not started here")
-        return function.pids(self.emulator.files, self.outputs[f"{which}FunctionName"])
+        return function.pids(self.emulator.files, function.code(self.client("lambda"), self.outputs[f"{which}FunctionName"]))
 
 
 @cache

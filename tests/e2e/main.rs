@@ -1,4 +1,5 @@
-//! The shipped binary as a process: `target/release/ingest-relay`, driven as Lambda drives it, over real sockets.
+//! The shipped binaries as processes: `target/release/ingest-relay` and, in `dead_letter`, the other function, driven as
+//! Lambda drives them, over real sockets.
 //!
 //! The rule: what is tested here is the file that is deployed, with the settings that a template gives it, and everything
 //! outside it can be made to fail. [`world`] starts it, and holds every single delivery, whatever its test is about, to
@@ -11,6 +12,8 @@
 mod brake;
 #[cfg(test)]
 mod credentials;
+#[cfg(test)]
+mod dead_letter;
 #[cfg(test)]
 mod hanging;
 #[cfg(test)]

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from infra.local import function
 from infra.local.setup import Local
 from infra.local.wait import until
 
@@ -80,18 +81,18 @@ def set_visibility_timeout(relay: Local, seconds: int) -> int:
     return int(answer["Attributes"]["VisibilityTimeout"])
 
 
-def pause_delivery(relay: Local) -> None:
-    """Switches the event source mapping off: what is in the queue stays there, and what is being worked on is finished."""
-    _set_delivery(relay, enabled=False, state="Disabled")
+def pause_delivery(relay: Local, which: str = function.RELAY) -> None:
+    """Switches a function's event source mapping off: what is in its queue stays there; what is being worked on is finished."""
+    _set_delivery(relay, which, enabled=False, state="Disabled")
 
 
-def resume_delivery(relay: Local) -> None:
-    """Switches the event source mapping on again."""
-    _set_delivery(relay, enabled=True, state="Enabled")
+def resume_delivery(relay: Local, which: str = function.RELAY) -> None:
+    """Switches a function's event source mapping on again."""
+    _set_delivery(relay, which, enabled=True, state="Enabled")
 
 
-def _set_delivery(relay: Local, enabled: bool, state: str) -> None:
-    lambdas, name = relay.client("lambda"), relay.outputs["FunctionName"]
+def _set_delivery(relay: Local, which: str, enabled: bool, state: str) -> None:
+    lambdas, name = relay.client("lambda"), relay.outputs[f"{which}FunctionName"]
     [mapping] = lambdas.list_event_source_mappings(FunctionName=name)["EventSourceMappings"]
     lambdas.update_event_source_mapping(UUID=mapping["UUID"], Enabled=enabled)
     until(

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import zstandard
 
+from infra.local import function
 from infra.local.settings import COMMAND_BINARY, require
 from infra.local.setup import Local
 from tests.e2e import messages, sdk, usage
@@ -180,11 +181,13 @@ def test_the_demo_fails_if_the_quarantine_is_not_where_it_should_be(relay: Local
 
 def test_the_demo_fails_if_a_message_is_on_the_dead_letter_queue(relay: Local) -> None:
     sqs, dead = relay.client("sqs"), relay.outputs["DeadLetterQueueUrl"]
-    sqs.send_message(QueueUrl=dead, MessageBody="{}")
+    messages.pause_delivery(relay, function.DEAD_LETTER)
     try:
+        sqs.send_message(QueueUrl=dead, MessageBody="{}")
         demo = _demo(relay, "--timeout-s", "5")
     finally:
         sqs.purge_queue(QueueUrl=dead)
+        messages.resume_delivery(relay, function.DEAD_LETTER)
     assert demo.code == 1
     book = json.loads(demo.out)
     assert (book["balanced"], book["nowhere"], book["left"]) == (False, 0, [0, 1])

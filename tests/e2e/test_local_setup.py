@@ -30,11 +30,12 @@ START_DEADLINE_S = 60.0
 STOP_DEADLINE_S = 30.0
 
 
-def test_the_stack_is_deployed_with_the_template_but_for_the_place_of_the_zip() -> None:
+def test_the_stack_is_deployed_with_the_template_but_for_the_places_of_the_zips() -> None:
     original = (ROOT / "template.yaml").read_text().splitlines()
-    changed = [(a, b) for a, b in zip(original, _template("s3://bucket/key").splitlines(), strict=True) if a != b]
-    assert len(changed) == 1
-    assert changed[0][1].split("#")[0].strip() == "CodeUri: s3://bucket/key"
+    template = _template({"ingest-relay": "s3://bucket/relay", "dead-letter": "s3://bucket/dead"}).splitlines()
+    changed = [(a, b) for a, b in zip(original, template, strict=True) if a != b]
+    places = [(name.split()[1], place.split()[1]) for name, place in changed]
+    assert places == [("target/lambda/ingest-relay/", "s3://bucket/relay"), ("target/lambda/dead-letter/", "s3://bucket/dead")]
 
 
 def test_the_secret_is_known_by_its_arn(relay: Local) -> None:

@@ -12,10 +12,22 @@ from infra.local.settings import ROOT, TEMPLATE
 FOURTEEN_DAYS_S = 14 * 24 * 3600
 """The longest SQS keeps a message."""
 
+FUNCTIONS = {"ingest-relay": "Function", "dead-letter": "DeadLetterFunction"}
+"""The functions' packages, and what they are called in the template."""
+
+MAPPINGS = {"Queue": "QueueToFunction", "DeadLetterQueue": "DeadLetterQueueToFunction"}
+"""The queues, and the mappings that read them."""
+
 SETTINGS_FROM_RESOURCES = {"M3TER_SECRET_ARN", "STORE_URL", "QUEUE_URL"}
 """Settings that no one chooses: the template fills them in."""
 
-PARAMETERS_OF_THE_TEMPLATE = {"BatchingWindowSeconds", "FunctionTimeoutSeconds", "LogRetentionDays", "Architecture"}
+PARAMETERS_OF_THE_TEMPLATE = {
+    "BatchingWindowSeconds",
+    "FunctionTimeoutSeconds",
+    "LedgerRetentionDays",
+    "LogRetentionDays",
+    "Architecture",
+}
 """Parameters that the function never sees."""
 
 
@@ -62,8 +74,20 @@ def test_a_batch_above_ten_messages_has_a_window_of_at_least_a_second(template: 
     assert min(map(int, template["Parameters"]["BatchingWindowSeconds"]["AllowedValues"])) >= 1
 
 
-def test_lambda_deletes_only_what_the_function_did_not_return(template: dict[str, Any]) -> None:
-    assert _properties(template, "QueueToFunction")["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+@pytest.mark.parametrize(("queue", "mapping"), MAPPINGS.items())
+def test_lambda_deletes_only_what_the_function_did_not_return(template: dict[str, Any], queue: str, mapping: str) -> None:
+    assert _properties(template, mapping)["EventSourceArn"] == {"Fn::GetAtt": f"{queue}.Arn"}
+    assert _properties(template, mapping)["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+
+
+def test_the_dead_letter_queues_timeouts_fit_each_other(template: dict[str, Any]) -> None:
+    queue, function = _properties(template, "DeadLetterQueue"), _properties(template, "DeadLetterFunction")
+    mapping = _properties(template, "DeadLetterQueueToFunction")
+    window = mapping["MaximumBatchingWindowInSeconds"]
+    assert queue["VisibilityTimeout"] >= 6 * function["Timeout"] + window
+    assert mapping["BatchSize"] <= 10 or window >= 1
+    # Nothing gives up what the dead-letter queue holds: what cannot be stored stays until it can.
+    assert "RedrivePolicy" not in queue
 
 
 def test_only_the_mapping_limits_concurrency(template: dict[str, Any]) -> None:
@@ -100,19 +124,21 @@ def test_no_bucket_is_public(template: dict[str, Any]) -> None:
     assert all(value is True for value in blocks.values())
 
 
-def _statements(template: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for policy in _properties(template, "FunctionRole")["Policies"]:
-        yield from policy["PolicyDocument"]["Statement"]
+def _statements(template: dict[str, Any], function: str) -> Iterator[dict[str, Any]]:
+    """What a function may do in any case."""
+    for policy in _properties(template, f"{function}Role")["Policies"]:
+        yield from (statement for statement in policy["PolicyDocument"]["Statement"] if "Fn::If" not in statement)
 
 
 def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def test_the_role_names_every_action_and_every_resource(template: dict[str, Any]) -> None:
-    role = _properties(template, "FunctionRole")
+@pytest.mark.parametrize("function", FUNCTIONS.values())
+def test_the_role_names_every_action_and_every_resource(template: dict[str, Any], function: str) -> None:
+    role = _properties(template, f"{function}Role")
     assert "ManagedPolicyArns" not in role
-    for statement in _statements(template):
+    for statement in _statements(template, function):
         assert statement["Effect"] == "Allow"
         assert not {"NotAction", "NotResource"} & statement.keys()
         for action in _as_list(statement["Action"]):
@@ -123,9 +149,12 @@ def test_the_role_names_every_action_and_every_resource(template: dict[str, Any]
             assert place.removesuffix("/relay/*").removesuffix(":log-stream:*").count("*") == 0
 
 
+def _allowed(template: dict[str, Any], function: str) -> set[str]:
+    return {action for statement in _statements(template, function) for action in _as_list(statement["Action"])}
+
+
 def test_the_role_allows_what_the_relay_does_and_no_more(template: dict[str, Any]) -> None:
-    allowed = {action for statement in _statements(template) for action in _as_list(statement["Action"])}
-    assert allowed == {
+    assert _allowed(template, "Function") == {
         "sqs:ReceiveMessage",
         "sqs:DeleteMessage",
         "sqs:GetQueueAttributes",
@@ -137,9 +166,39 @@ def test_the_role_allows_what_the_relay_does_and_no_more(template: dict[str, Any
     }
 
 
-def test_sam_adds_no_policy_of_its_own(template: dict[str, Any]) -> None:
-    function = _properties(template, "Function")
-    assert function["Role"] == {"Fn::GetAtt": "FunctionRole.Arn"}
+def test_only_with_payload_buckets_may_the_relay_read_objects_and_only_there(template: dict[str, Any]) -> None:
+    [policy] = _properties(template, "FunctionRole")["Policies"]
+    optional = [statement["Fn::If"] for statement in policy["PolicyDocument"]["Statement"] if "Fn::If" in statement]
+    assert template["Conditions"]["ReadsPayloads"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "PayloadBuckets"}, ""]}]}
+    assert [(condition, otherwise) for condition, _, otherwise in optional] == [("ReadsPayloads", {"Ref": "AWS::NoValue"})] * 2
+    assert {statement["Action"] for _, statement, _ in optional} == {"s3:GetObject", "s3:ListBucket"}
+    for _, statement, _ in optional:
+        assert statement["Effect"] == "Allow"
+        separator, joined = statement["Resource"]["Fn::Split"]
+        empty, parts = joined["Fn::Join"]
+        assert (separator, empty, parts[0]) == (",", "", "arn:aws:s3:::")
+        assert parts[1]["Fn::Join"][1] == {"Fn::Split": [",", {"Ref": "PayloadBuckets"}]}
+
+
+def test_the_dead_letter_function_may_only_drain_its_queue_and_write_the_store_and_its_log(template: dict[str, Any]) -> None:
+    assert _allowed(template, "DeadLetterFunction") == {
+        "sqs:ReceiveMessage",
+        "sqs:DeleteMessage",
+        "sqs:GetQueueAttributes",
+        "s3:PutObject",
+        "logs:CreateLogStream",
+        "logs:PutLogEvents",
+    }
+    resources = {statement["Sid"]: statement["Resource"] for statement in _statements(template, "DeadLetterFunction")}
+    assert resources["DrainTheDeadLetterQueue"] == {"Fn::GetAtt": "DeadLetterQueue.Arn"}
+    assert resources["WriteTheStore"] == {"Fn::Sub": "${StoreBucket.Arn}/relay/*"}
+    assert "${DeadLetterFunctionLogGroup}" in resources["WriteTheLog"]["Fn::Sub"]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS.values())
+def test_sam_adds_no_policy_of_its_own(template: dict[str, Any], name: str) -> None:
+    function = _properties(template, name)
+    assert function["Role"] == {"Fn::GetAtt": f"{name}Role.Arn"}
     assert not {"Events", "Policies", "Connectors"} & function.keys()
 
 
@@ -181,13 +240,57 @@ def test_parameters_and_the_functions_settings_are_one_set(template: dict[str, A
     assert variables.keys() >= SETTINGS_FROM_RESOURCES
 
 
-def test_the_template_sets_exactly_what_the_function_reads(template: dict[str, Any]) -> None:
-    config = (ROOT / "functions" / "ingest-relay" / "src" / "config.rs").read_text()
+@pytest.mark.parametrize(("package", "name"), FUNCTIONS.items())
+def test_the_template_sets_exactly_what_the_function_reads(template: dict[str, Any], package: str, name: str) -> None:
+    config = (ROOT / "functions" / package / "src" / "config.rs").read_text()
     read = set(re.findall(r'"([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)"', config))
     read = {name for name in read if not name.startswith("AWS_")}  # those come from Lambda
-    assert read == _properties(template, "Function")["Environment"]["Variables"].keys()
+    assert read == _properties(template, name)["Environment"]["Variables"].keys()
+
+
+@pytest.mark.parametrize(("package", "name"), FUNCTIONS.items())
+def test_a_functions_files_are_where_the_make_target_puts_them(template: dict[str, Any], package: str, name: str) -> None:
+    assert _properties(template, name)["CodeUri"] == f"target/lambda/{package}/"
+    assert _properties(template, name)["Handler"] == "bootstrap"
+    assert re.search(rf"^FUNCTIONS := .*\b{package}\b", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+def _alarms(template: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    found = {name: resource for name, resource in template["Resources"].items() if resource["Type"] == "AWS::CloudWatch::Alarm"}
+    return {name: resource["Properties"] for name, resource in found.items()}
+
+
+def test_an_alarm_is_about_a_metric_that_its_function_writes(template: dict[str, Any]) -> None:
+    packages = {name: package for package, name in FUNCTIONS.items()}
+    looked_at = 0
+    for name, alarm in _alarms(template).items():
+        if alarm["Namespace"] == "UsageRelay":
+            [dimension] = alarm["Dimensions"]
+            assert dimension["Name"] == "Function"
+            metrics = (ROOT / "functions" / packages[dimension["Value"]["Ref"]] / "src" / "metrics.rs").read_text()
+            assert f'metric("{alarm["MetricName"]}", ' in metrics, name
+            looked_at += 1
+    assert looked_at >= 2
+
+
+def test_each_alarm_says_where_to_read_what_to_do_and_it_stands_there(template: dict[str, Any]) -> None:
+    operating = (ROOT / "docs" / "OPERATING.md").read_text().splitlines()
+    assert _alarms(template)
+    for name, alarm in _alarms(template).items():
+        found = re.search(r'See docs/OPERATING\.md, "(.+)"\.$', alarm["AlarmDescription"])
+        assert found, name
+        assert f"### {found.group(1)}" in operating, name
+
+
+def test_the_age_of_dead_letters_rings_before_sqs_no_longer_counts_them(template: dict[str, Any]) -> None:
+    alarm, queue = _alarms(template)["DeadLettersWaitAlarm"], _properties(template, "DeadLetterQueue")
+    assert alarm["MetricName"] == "ApproximateAgeOfOldestMessage"
+    assert alarm["Dimensions"] == [{"Name": "QueueName", "Value": {"Fn::GetAtt": "DeadLetterQueue.QueueName"}}]
+    # A message leaves that metric with its fourth receive.
+    assert alarm["Threshold"] + alarm["Period"] * alarm["EvaluationPeriods"] < 3 * queue["VisibilityTimeout"]
 
 
 def test_the_outputs_are_what_the_next_command_needs(template: dict[str, Any]) -> None:
     needed = {"QueueUrl", "DeadLetterQueueUrl", "StoreUrl", "SecretArn", "FunctionName", "LogGroupName"}
+    needed |= {"DeadLetterFunctionName", "DeadLetterLogGroupName"}
     assert template["Outputs"].keys() == needed

@@ -6,6 +6,8 @@ use std::process::Command;
 
 use cargo_metadata::{Metadata, MetadataCommand};
 
+/// What is shipped to Lambda.
+const FUNCTIONS: [&str; 2] = ["dead-letter", "ingest-relay"];
 const CORE: [&str; 4] = ["m3ter-client", "relay", "relay-core", "relay-store"];
 
 /// What each package of the workspace may import of the others. A new one gets a line here.
@@ -76,8 +78,9 @@ fn each_package_imports_only_what_lies_below_it() {
 fn nobody_imports_a_function_the_command_line_or_the_tests() {
     let imports = imports();
     let functions = imports.iter().filter(|(_, (is_function, _))| *is_function).map(|(name, _)| name.as_str());
-    let ends: BTreeSet<&str> = functions.chain(["usage-relay", "relay-tests"]).collect();
-    assert!(ends.contains("ingest-relay"));
+    let functions: Vec<&str> = functions.collect();
+    assert_eq!(functions, FUNCTIONS);
+    let ends: BTreeSet<&str> = functions.into_iter().chain(["usage-relay", "relay-tests"]).collect();
     for (package, (_, imported)) in imports.iter().filter(|(package, _)| *package != "relay-tests") {
         assert!(imported.iter().all(|name| !ends.contains(name.as_str())), "{package} imports {imported:?}");
     }
@@ -126,22 +129,35 @@ fn the_sandbox_shares_no_reading_of_m3ters_rules_with_the_relay() {
 }
 
 #[test]
-fn the_function_has_one_tls_stack_one_crypto_provider_and_one_version_of_each_part_of_http() {
-    let linked = linked("ingest-relay");
-    for banned in ["ring", "native-tls", "openssl", "openssl-sys", "boring", "aws-lc-fips-sys", "rustls-pemfile"] {
-        assert!(!linked.contains_key(banned), "expected {banned} not to be linked");
+fn a_function_has_one_tls_stack_one_crypto_provider_and_one_version_of_each_part_of_http() {
+    for function in FUNCTIONS {
+        let linked = linked(function);
+        for banned in ["ring", "native-tls", "openssl", "openssl-sys", "boring", "aws-lc-fips-sys", "rustls-pemfile"] {
+            assert!(!linked.contains_key(banned), "expected {banned} not to be linked into {function}");
+        }
+        for single in ["rustls", "tokio-rustls", "hyper-rustls", "aws-lc-rs", "aws-lc-sys", "hyper", "reqwest", "http", "tokio"] {
+            let versions = linked.get(single);
+            let versions = versions.unwrap_or_else(|| panic!("expected {single} to be linked: is this rule still about it?"));
+            assert_eq!(versions.len(), 1, "{function}: {single}: {versions:?}");
+        }
     }
-    for single in ["rustls", "tokio-rustls", "hyper-rustls", "aws-lc-rs", "aws-lc-sys", "hyper", "reqwest", "http", "tokio"] {
-        let versions =
-            linked.get(single).unwrap_or_else(|| panic!("expected {single} to be linked: is this rule still about it?"));
-        assert_eq!(versions.len(), 1, "{single}: {versions:?}");
+}
+
+#[test]
+fn what_keeps_dead_letters_is_linked_with_nothing_that_reads_them_or_speaks_to_m3ter() {
+    let linked = linked("dead-letter");
+    assert!(linked.contains_key("relay-store"));
+    for banned in ["m3ter-client", "relay", "aws-sdk-sqs", "aws-sdk-secretsmanager"] {
+        assert!(!linked.contains_key(banned), "expected {banned} not to be linked");
     }
 }
 
 #[test]
 fn what_is_shipped_is_linked_with_no_sandbox_and_no_command_line() {
-    let linked = linked("ingest-relay");
-    for banned in ["m3ter-sandbox", "usage-relay", "axum", "clap", "indicatif", "csv"] {
-        assert!(!linked.contains_key(banned), "expected {banned} not to be linked");
+    for function in FUNCTIONS {
+        let linked = linked(function);
+        for banned in ["m3ter-sandbox", "usage-relay", "axum", "clap", "indicatif", "csv"] {
+            assert!(!linked.contains_key(banned), "expected {banned} not to be linked into {function}");
+        }
     }
 }

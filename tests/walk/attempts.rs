@@ -134,6 +134,16 @@ async fn answers_that_take_12_seconds_are_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_more_batches_are_in_flight_than_the_setting_says() {
+    let world = World::new();
+    world.sandbox.add_fault(FaultRule::new(Fault::Delay { delay_ms: 5_000 }));
+    let start = Instant::now();
+    world.deliver(&[Message::of("m-1", &many("a", 9_000))]).await.counts(&[("Done", 1)]);
+    // Four at once, each of the others when one of them is answered, and the last one after those.
+    assert_eq!(sent_ms(&world, start), [0, 0, 0, 0, 5_000, 5_000, 5_000, 5_000, 10_000]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_attempt_waits_half_a_minute_for_its_answer_and_no_longer() {
     let world = World::with(Setup { timeout_s: 300, ..Setup::default() });
     let session = world.session();

@@ -192,6 +192,32 @@ async fn a_403_for_everything_blames_nobody_even_after_an_acceptance() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_403_for_one_measurement_is_blamed_on_it_once_a_witness_was_accepted_again() {
+    let world = World::with(Setup { requests_per_second: 40.0, in_flight: 1, ..Setup::default() });
+    let measurements = many("a", 1_001);
+    refuse(&world, &uid(&measurements[3]), 403);
+    let handled = world.deliver(&[Message::of("m-1", &measurements)]).await;
+    handled.counts(&[("Done", 1), ("Accepted", 1_000), ("Quarantined", 1), ("Unproven", 0)]);
+    assert_eq!(world.reasons().await, [("m-1".into(), 3, "RefusedByApi".into())]);
+    // The witness alone came twice.
+    assert_eq!((world.ledger().totals.ingested, world.ledger().totals.duplicates), (1_000, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_403_that_leaves_no_time_to_call_a_witness_blames_nobody() {
+    let world = World::new();
+    let measurements = many("a", 1_001);
+    let holding = |place: usize, fault: Fault| FaultRule::new(fault).containing(Containing::uid(uid(&measurements[place])));
+    // The full batch is accepted under a fresh token. The batch of one is turned down under both, after 20 s each.
+    world.sandbox.add_fault(holding(0, Fault::status(403)).times(1));
+    world.sandbox.add_fault(holding(1_000, Fault::Delay { delay_ms: 20_000 }));
+    world.sandbox.add_fault(holding(1_000, Fault::status(403)));
+    let handled = world.deliver(&[Message::of("m-1", &measurements)]).await;
+    handled.counts(&[("Returned", 1), ("Accepted", 1_000), ("Quarantined", 0), ("Unproven", 1), ("Attempts", 4)]);
+    assert_eq!(handled.took, Duration::from_secs(40));
+}
+
+#[tokio::test(start_paused = true)]
 async fn our_own_faults_return_everything_and_blame_nobody() {
     for fault in [Fault::status(404), Fault::status(401), Fault::status(415), Fault::Html, Fault::status(302)] {
         let world = World::new();

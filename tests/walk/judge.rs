@@ -114,6 +114,16 @@ async fn faults_of_the_server_are_counted_at_both_of_its_doors() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn silence_is_counted_at_both_of_its_doors() {
+    let world = World::new();
+    world.sandbox.add_fault(FaultRule::new(Fault::Reset).on(Route::Token).times(2));
+    world.sandbox.add_fault(FaultRule::new(Fault::Reset).times(1));
+    let session = world.session();
+    assert_eq!(session.submit(batch()).await.submitted, Submitted::Accepted);
+    assert_eq!((session.counts().unknown_answers, session.counts().server_faults), (3, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_answer_of_any_kind_is_tried_again() {
     for failure in [NoAnswer::NoConnection, NoAnswer::Broken, NoAnswer::TooLong, NoAnswer::TimedOut] {
         let world = World::new();

@@ -1,9 +1,9 @@
 //! What every function needs once: how it starts, how it reads an SQS event and answers it, how it reads settings, and how
 //! it speaks through its log.
 //!
-//! [`run`](run()) is a function's whole life, and the only place besides a `main.rs` that knows the Lambda runtime. It reads the wall
+//! [`run()`] is a function's whole life, and the only place besides a `main.rs` that knows the Lambda runtime. It reads the wall
 //! clock, catches panics, and lets no message go that nobody answered for. [`event`] and [`answer`] are the two ends of an
-//! invocation, [`settings`] reads variables and lists every fault at once, [`line`] makes the lines of the log with the
+//! invocation, [`settings`] reads variables and lists every fault at once, [`mod@line`] makes the lines of the log with the
 //! metrics in them, [`aws`] finds AWS's own settings.
 //!
 //! Absent: what a function does with its messages, the names of its settings and its metrics, and m3ter.

@@ -76,3 +76,41 @@ fn say(line: &str) {
     // Nothing can be done about a standard output that is closed.
     let _ = std::io::stdout().lock().write_all(line.as_bytes());
 }
+
+#[cfg(test)]
+mod tests {
+    use lambda_runtime::Context;
+
+    use super::*;
+    use crate::event::NotAnSqsEvent;
+
+    /// Handles one event by what it says; the function is a text that the answer must come from.
+    async fn check(event: &str, expected: Result<usize, &str>) {
+        let handle = async |function: &&str, event: &str, call: Call<'_>, _: &mut dyn Write| {
+            assert_eq!((*function, call.request_id, call.deadline_ms), ("function", "request-1", 1_234));
+            assert_ne!(event, "\"panic\"", "canary");
+            match event {
+                "\"odd\"" => Err(HandlerError::Event(NotAnSqsEvent)),
+                _ => Ok(Answer { failures: Vec::new() }),
+            }
+        };
+        let mut context = Context::default();
+        context.request_id = "request-1".into();
+        context.deadline = 1_234;
+        let event = LambdaEvent::new(RawValue::from_string(event.into()).unwrap(), context);
+        let answer = invoke(&"function", &handle, event).await;
+        let answer = answer.map(|answer| answer.failures.len()).map_err(|error| error.to_string());
+        assert_eq!(answer.as_ref().map_err(String::as_str).copied(), expected);
+    }
+
+    #[tokio::test]
+    async fn an_invocation_that_panics_fails_without_the_words_of_the_panic_and_the_next_is_handled() {
+        check("\"panic\"", Err("the invocation panicked; all its messages stay in the queue")).await;
+        check("{}", Ok(0)).await;
+    }
+
+    #[tokio::test]
+    async fn an_event_that_cannot_be_answered_fails_its_invocation() {
+        check("\"odd\"", Err("expected an SQS event: {\"Records\":[…]}")).await;
+    }
+}

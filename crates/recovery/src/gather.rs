@@ -33,8 +33,8 @@ pub struct Looked {
     pub since_ms: i64,
     /// Objects of the quarantine.
     pub quarantine_objects: u64,
-    /// Objects of the ledger.
-    pub ledger_objects: u64,
+    /// Objects of the ledger; `None` if nothing had to be found there.
+    pub ledger_objects: Option<u64>,
     /// Lines that these have, as far as their names say.
     pub ledger_lines: u64,
     /// What could not be read.
@@ -193,7 +193,6 @@ impl<'a> Look<'a> {
     }
 
     /// Entries of these uids, and bodies that hold one of them: each with which.
-    #[expect(clippy::type_complexity, reason = "a private pair of maps")]
     async fn episodes(
         &mut self,
         uids: &BTreeSet<String>,
@@ -228,7 +227,6 @@ impl<'a> Look<'a> {
     }
 
     /// Facts of `kept`, and the ledger lines of `uids`.
-    #[expect(clippy::type_complexity, reason = "a private pair of maps")]
     async fn facts_of(
         &mut self,
         kept: &BTreeMap<Uuid, &Kept>,
@@ -354,7 +352,7 @@ impl<'a> Look<'a> {
 
     async fn ledger(&mut self, hours: Hours) -> Result<Vec<StoredObject>, StoreError> {
         let listed = self.store.objects(Folder::Ledger, hours).await?;
-        self.looked.ledger_objects = listed.objects.len() as u64;
+        self.looked.ledger_objects = Some(listed.objects.len() as u64);
         self.looked.ledger_lines = listed.objects.iter().filter_map(StoredObject::lines).sum();
         self.looked.add_unreadable(listed.unreadable);
         Ok(listed.objects)

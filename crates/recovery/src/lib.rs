@@ -6,12 +6,13 @@
 //! 2. [`standing`]: what was done about an entry, and what came of it. The rules for markers are here.
 //! 3. [`window`]: how old an entry is to m3ter's memory, and which leave it soon.
 //! 4. [`decision`]: may it be sent again, and how?
-//! 5. [`message`]: the message that it becomes.
+//! 5. [`message`]: the message that it becomes; [`correction`]: may something mended take its place?
 //!
 //! [`life`] tells a measurement's story, in order, and ends with one sentence. [`gather`] alone reads the store.
 //!
 //! Absent: queues, the clock, the terminal. Times come in as arguments, messages go out as values.
 
+pub mod correction;
 pub mod decision;
 pub mod gather;
 pub mod kept;

@@ -3,6 +3,8 @@
 //! A ledger line is one invocation's word about it, a quarantine entry another's; markers are the operators'. Clocks differ
 //! between them, so what happened within moments may stand in another order than it happened.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use relay_store::{Action, LedgerAnswer, Line};
 use serde::Serialize;
@@ -225,12 +227,15 @@ fn queued(lines: &[Line], episodes: &[Episode], events: &mut Vec<Event>) {
         (&line.message_id, line.queued_at, origin)
     });
     let of_entries = episodes.iter().map(|episode| (&episode.message_id, episode.queued_at_ms, None));
-    let mut seen: Vec<&String> = Vec::new();
+    let mut messages: BTreeMap<&String, (i64, Option<String>)> = BTreeMap::new();
     for (message_id, queued_at, origin) in of_lines.chain(of_entries) {
-        if let Some(at_ms) = queued_at.filter(|_| !seen.contains(&message_id)) {
-            seen.push(message_id);
-            events.push(Event { at_ms, what: What::Queued { message_id: message_id.clone(), origin } });
-        }
+        let Some(at_ms) = queued_at else { continue };
+        let (first_ms, known) = messages.entry(message_id).or_insert((at_ms, None));
+        *first_ms = at_ms.min(*first_ms);
+        *known = known.take().or(origin);
+    }
+    for (message_id, (at_ms, origin)) in messages {
+        events.push(Event { at_ms, what: What::Queued { message_id: message_id.clone(), origin } });
     }
 }
 
@@ -284,7 +289,14 @@ fn ending(lines: &[Line], accepted: Option<&Line>, episodes: &[Episode], (since_
         return of_entry(episode, &standing(episode), "m3ter accepted it and rejected it later", Place::RejectedLater);
     }
     if let Some(first) = accepted {
-        return (Place::Accepted, of_accepted(first, lines, latest(&|episode| standing(episode).is_open())));
+        let waits = |episode: &Episode| {
+            let standing = standing(episode);
+            standing.is_open() || matches!(standing, Standing::Accepted { again: false, .. })
+        };
+        return (
+            Place::Accepted,
+            of_accepted(first, lines, latest(&|episode| episode.kept.stage != STAGE_INGEST && waits(episode))),
+        );
     }
     if let Some(episode) =
         latest(&|episode| !matches!(standing(episode), Standing::CameBack { .. })).or_else(|| latest(&|_| true))
@@ -319,7 +331,7 @@ fn of_accepted(first: &Line, lines: &[Line], open: Option<&Episode>) -> String {
     let often = if times > 1 { format!(" It accepted it {times} times and keeps the first.") } else { String::new() };
     let other = open.map(|episode| {
         let Kept { qid, reason, .. } = &episode.kept;
-        format!(" Something else under this uid is in the quarantine ({reason}, {qid}): drop it, or replay it with --new-uid if it counts as well.")
+        format!(" An entry under the same uid is in the quarantine ({reason}, {qid}): drop it, or replay it with --new-uid if it is another measurement and counts as well.")
     });
     format!(
         "m3ter accepted it {}, and this store holds no later rejection of it: it counts once.{often}{}",
@@ -416,14 +428,8 @@ mod tests {
         ];
         let story = check(&lines, &[], Place::Accepted, &["counts once", "3 times", &time(NOW_MS + 5)]);
         assert_eq!(words(&story), ["queued", "unanswered", "accepted", "accepted-again", "accepted-again"]);
-        let others: Vec<bool> = story
-            .events
-            .iter()
-            .filter_map(|event| match &event.what {
-                What::AcceptedAgain { other_content, .. } => Some(*other_content),
-                _ => None,
-            })
-            .collect();
+        let value = serde_json::to_value(&story.events).unwrap();
+        let others: Vec<bool> = value.as_array().unwrap().iter().filter_map(|event| event["other_content"].as_bool()).collect();
         assert_eq!(others, [false, true]);
         assert_eq!((story.meter.as_deref(), story.account.as_deref()), (Some("m"), Some("a")));
     }
@@ -482,8 +488,8 @@ mod tests {
 
     #[test]
     fn another_content_in_the_quarantine_is_told_beside_the_accepted_one() {
-        let conflict = episode(json!({"reason": "UidConflict", "stage": "ingest"}), Facts::default());
-        let conflict = Episode { kept: Kept { stage: "guard".into(), ..conflict.kept }, ..conflict };
+        let known = Facts { uid_accepted_at_ms: Some(NOW_MS), uid_last_accepted_at_ms: Some(NOW_MS), ..Facts::default() };
+        let conflict = episode(json!({"reason": "UidConflict"}), known);
         check(&[line(NOW_MS, "accepted", 1)], &[conflict], Place::Accepted, &["UidConflict", "--new-uid"]);
     }
 

@@ -187,7 +187,8 @@ mod tests {
         let message = mended(QID.parse().unwrap(), &go(), &["{\"a\":1}"], None).unwrap();
         assert_eq!(message.body, "{\"a\":1}");
         assert_eq!(attributes(&message)[0], ("usage-relay-origin", format!("correction:{QID}").as_str()));
-        let two = mended(QID.parse().unwrap(), &Go { beyond_window: true, ..go() }, &["{\"a\":1}", "{\"b\":2}"], Some("u")).unwrap();
+        let two =
+            mended(QID.parse().unwrap(), &Go { beyond_window: true, ..go() }, &["{\"a\":1}", "{\"b\":2}"], Some("u")).unwrap();
         assert_eq!(two.body, r#"{"measurements":[{"a":1},{"b":2}]}"#);
         assert_eq!(attributes(&two)[2], ("usage-relay-beyond-window", "u"));
     }

@@ -91,7 +91,9 @@ impl Standing {
         if let Some(at_ms) = Standing::accepted_elsewhere(kept, facts) {
             return Standing::Accepted { at_ms, again: false };
         }
-        let Some(last) = facts.claims.iter().map(|(_, claim)| claim.at).max() else { return Standing::Open };
+        // The last by its number, which the store vouches for, not by its time, which is some operator's clock.
+        let last = facts.claims.iter().max_by_key(|(number, _)| *number);
+        let Some(last) = last.map(|(_, claim)| claim.at) else { return Standing::Open };
         if facts.again_unknown_at_ms.is_some() {
             return Standing::UnderWay { since_ms: last, free_at_ms: None };
         }
@@ -184,6 +186,7 @@ pub(crate) mod tests {
         check("submit", facts(&[CLAIM_MS - 1]), under_way(CLAIM_MS - 1));
         check("submit", facts(&[CLAIM_MS]), Standing::Silent { since_ms: NOW_MS - CLAIM_MS });
         check("submit", facts(&[9 * CLAIM_MS, 1]), under_way(1));
+        check("submit", facts(&[-9 * CLAIM_MS, 1]), under_way(1));
         assert_eq!((facts(&[9, 1]).next_claim(), facts(&[]).next_claim()), (3, 1));
     }
 

@@ -56,10 +56,11 @@ impl Payloads {
         // A name that no object can have is that of none.
         let path = Path::parse(key).map_err(|_| NoPayload::Missing)?;
         let reading = async {
-            let object = bucket.get(&path).await.map_err(|error| match error {
-                object_store::Error::NotFound { .. } => NoPayload::Missing,
-                _ => NoPayload::Failed,
-            })?;
+            let object =
+                bucket.get(&path).await.map_err(|error| match matches!(error, object_store::Error::NotFound { .. }) {
+                    true => NoPayload::Missing,
+                    false => NoPayload::Failed,
+                })?;
             if object.meta.size > bytes_max as u64 {
                 return Err(NoPayload::TooLarge(object.meta.size));
             }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use relay_core::inbound::Attribute;
+use relay_core::inbound::{Attribute, Origin};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
@@ -66,6 +66,8 @@ pub struct NewEntry<'a> {
     pub first_received_at_ms: Option<i64>,
     /// How often it was delivered.
     pub receives: u32,
+    /// Where it came from, if not from a producer.
+    pub origin: Option<Origin<'a>>,
     /// The text: of a measurement, or of a whole body.
     pub text: EntryText<'a>,
 }
@@ -99,11 +101,19 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     first_received_at: Option<i64>,
     receives: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origin: Option<OriginOut<'a>>,
     quarantined_at: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     measurement: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct OriginOut<'a> {
+    kind: &'static str,
+    of: &'a str,
 }
 
 #[derive(Serialize)]
@@ -220,6 +230,7 @@ impl NewEntry<'_> {
             queued_at: self.queued_at_ms,
             first_received_at: self.first_received_at_ms,
             receives: self.receives,
+            origin: self.origin.map(|origin| OriginOut { kind: origin.kind.name(), of: origin.of }),
             quarantined_at,
             body: measurement.is_none().then_some(text),
             measurement,
@@ -230,8 +241,15 @@ impl NewEntry<'_> {
 /// Reads the lines of one object, in their order.
 #[derive(Debug, Default)]
 pub(crate) struct Entries {
-    /// The message of the line before, with its attributes.
-    before: Option<(String, String, Option<Arc<[EntryAttribute]>>)>,
+    before: Option<MessageBefore>,
+}
+
+/// The message of the line before.
+#[derive(Debug)]
+struct MessageBefore {
+    source: String,
+    message_id: String,
+    attributes: Option<Arc<[EntryAttribute]>>,
 }
 
 impl Entries {
@@ -239,13 +257,17 @@ impl Entries {
     pub(crate) fn read(&mut self, line: &[u8]) -> serde_json::Result<Entry> {
         let mut entry: Entry = serde_json::from_slice(line)?;
         match &self.before {
-            Some((source, message_id, attributes)) if *source == entry.source_arn && *message_id == entry.message_id => {
+            Some(before) if before.source == entry.source_arn && before.message_id == entry.message_id => {
                 if entry.attributes.is_none() {
-                    entry.attributes.clone_from(attributes);
+                    entry.attributes.clone_from(&before.attributes);
                 }
             }
             Some(_) | None => {
-                self.before = Some((entry.source_arn.clone(), entry.message_id.clone(), entry.attributes.clone()));
+                self.before = Some(MessageBefore {
+                    source: entry.source_arn.clone(),
+                    message_id: entry.message_id.clone(),
+                    attributes: entry.attributes.clone(),
+                });
             }
         }
         Ok(entry)

@@ -54,6 +54,7 @@ fn entry<'a>(seen: Seen<'_, 'a>, kept: &'a ToQuarantine, arena: &'a Bump) -> Opt
         queued_at_ms: message.sent_at_ms,
         first_received_at_ms: message.first_received_at_ms,
         receives: message.receives,
+        origin: message.origin(),
         text,
     })
 }

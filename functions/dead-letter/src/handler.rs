@@ -75,6 +75,7 @@ fn entry<'a>(message: &Inbound<'a>, name: &'a str) -> NewEntry<'a> {
         queued_at_ms: message.sent_at_ms,
         first_received_at_ms: message.first_received_at_ms,
         receives: message.receives,
+        origin: message.origin(),
         text: EntryText::Body(message.body),
     }
 }

@@ -81,14 +81,19 @@ async fn a_message_is_kept_whole_with_its_times_and_counts_as_sent() {
 }
 
 #[tokio::test]
-async fn what_an_earlier_life_was_first_sent_is_not_forgotten() {
-    let first_sent = json!({"usage-relay-first-sent-at": {"stringValue": "1779000000000", "dataType": "Number"}});
+async fn when_an_earlier_life_was_first_sent_and_what_it_stands_for_is_not_forgotten() {
+    let first_sent = json!({
+        "usage-relay-first-sent-at": {"stringValue": "1779000000000", "dataType": "Number"},
+        "usage-relay-origin": {"stringValue": "replay:some-entry", "dataType": "String"},
+    });
     let unreadable = json!({"usage-relay-first-sent-at": {"stringValue": "once", "dataType": "String"}});
     let records = [("a", first_sent), ("b", unreadable)].map(|(id, value)| but(record(id, ""), "/messageAttributes", value));
     let mut kept = handle(&function(), &event(&records)).await.kept;
     kept.sort_by(|one, other| one.message_id.cmp(&other.message_id));
     let first_sent_at: Vec<_> = kept.iter().map(|entry| entry.first_sent_at).collect();
     assert_eq!(first_sent_at, [Some(1_779_000_000_000), Some(0)], "what cannot be told may be any age");
+    let of: Vec<_> = kept.iter().map(|entry| entry.origin.as_ref().map(|origin| origin.of.as_str())).collect();
+    assert_eq!(of, [Some("some-entry"), None]);
 }
 
 #[tokio::test]

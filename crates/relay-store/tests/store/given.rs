@@ -24,6 +24,7 @@ pub(crate) fn entry(position: usize, text: EntryText<'_>) -> NewEntry<'_> {
         queued_at_ms: None,
         first_received_at_ms: None,
         receives: 1,
+        origin: None,
         text,
     }
 }

@@ -3,6 +3,10 @@
 #[cfg(test)]
 mod given;
 #[cfg(test)]
+mod markers;
+#[cfg(test)]
+mod reading;
+#[cfg(test)]
 mod round_trip;
 #[cfg(test)]
 mod trouble;

@@ -1,6 +1,6 @@
 //! What was quarantined is read as it was, once, wherever and however often it was written.
 
-use relay_core::inbound::Attribute;
+use relay_core::inbound::{Attribute, Origin};
 use relay_store::{Entry, EntryAttribute, EntryText, NewEntry, Store, quarantine_id};
 
 use crate::given::{START_MS, entry, files, in_folder, in_memory, soon};
@@ -27,6 +27,7 @@ async fn every_field_comes_back() {
         queued_at_ms: Some(1),
         first_received_at_ms: Some(2),
         receives: 1_000,
+        origin: Origin::parse("replay:\"q\""),
         ..entry(7, EntryText::Measurement("{}"))
     };
     let read = round_trip(&[whole]).await;
@@ -35,6 +36,7 @@ async fn every_field_comes_back() {
     assert_eq!((one.reason.as_str(), one.detail.as_str(), one.stage.as_str()), ("NotJson", "expected JSON", "decode"));
     assert_eq!((one.first_sent_at, one.queued_at, one.first_received_at, one.receives), (Some(-5), Some(1), Some(2), 1_000));
     assert_eq!((one.message_id.as_str(), one.source_arn.as_str(), one.quarantined_at), ("m-1", "arn:queue", START_MS));
+    assert_eq!(one.origin.as_ref().map(|origin| (origin.kind.as_str(), origin.of.as_str())), Some(("replay", "\"q\"")));
     assert_eq!(one.attributes.as_deref(), Some([read_attribute("Content-Encoding", "gzip\n\"")].as_slice()));
 }
 
