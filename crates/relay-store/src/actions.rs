@@ -11,9 +11,10 @@ use bytes::Bytes;
 use futures_util::TryStreamExt;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use uuid::Uuid;
 
+use crate::scan::{FETCH_TIMEOUT, LIST_TIMEOUT};
 use crate::store::{Store, StoreError};
 
 const FOLDER: &str = "actions/v1";
@@ -89,7 +90,7 @@ impl Store {
         match timeout_at(until, self.objects.put_opts(&self.path(&at), payload, create)).await {
             Ok(Ok(_)) => Ok(Marked::Created),
             Ok(Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. })) => {
-                let there = timeout_at(until, self.marker(qid, name)).await.map_err(|_| StoreError::TimedOut)??;
+                let there = self.marker(qid, name).await?;
                 Ok(if there.run == marker.run { Marked::Created } else { Marked::TakenBefore })
             }
             Ok(Err(error)) => Err(StoreError::Failed(error)),
@@ -104,7 +105,10 @@ impl Store {
     pub async fn markers(&self) -> Result<BTreeMap<Uuid, Vec<MarkerName>>, StoreError> {
         let mut found: BTreeMap<Uuid, Vec<MarkerName>> = BTreeMap::new();
         let mut listed = self.objects.list(Some(&self.path(FOLDER)));
-        while let Some(object) = listed.try_next().await.map_err(StoreError::Failed)? {
+        let until = Instant::now() + LIST_TIMEOUT;
+        while let Some(object) =
+            timeout_at(until, listed.try_next()).await.map_err(|_| StoreError::TimedOut)?.map_err(StoreError::Failed)?
+        {
             let mut parts = object.location.as_ref().rsplit('/');
             let name = parts.next().and_then(|file| file.strip_suffix(".json"));
             let qid = parts.next().and_then(|qid| qid.parse().ok());
@@ -123,7 +127,8 @@ impl Store {
     /// [`StoreError`] if it cannot be had, or is none.
     pub async fn marker(&self, qid: Uuid, name: &str) -> Result<Marker, StoreError> {
         let path = self.path(&format!("{FOLDER}/{qid}/{name}.json"));
-        let text = self.objects.get(&path).await.map_err(StoreError::Failed)?.bytes().await.map_err(StoreError::Failed)?;
+        let get = async { self.objects.get(&path).await?.bytes().await };
+        let text = timeout(FETCH_TIMEOUT, get).await.map_err(|_| StoreError::TimedOut)?.map_err(StoreError::Failed)?;
         serde_json::from_slice(&text)
             .map_err(|_| StoreError::Unreadable { name: path.to_string(), expected: "a marker: action, at, run" })
     }

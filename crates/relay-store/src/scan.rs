@@ -33,8 +33,10 @@ const LISTINGS: usize = 8;
 const FETCHES: usize = 32;
 /// An object up to this size is fetched whole; a larger one flows.
 const WHOLE_BYTES_MAX: u64 = 1024 * 1024;
+/// Longest wait for the list of one folder: a busy day has some 20,000 objects, which are 20 answers.
+pub(crate) const LIST_TIMEOUT: Duration = Duration::from_secs(120);
 /// Longest wait for an object, or for the next piece of a large one.
-const FETCH_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const FETCH_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What a buffer of lines begins with.
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -182,7 +184,9 @@ impl Store {
 
     /// Folders of layouts that this reader does not know: what they hold is not seen, and that must be said.
     async fn other_versions(&self, folder: Folder) -> Result<Vec<Unreadable>, StoreError> {
-        let found = self.objects.list_with_delimiter(Some(&self.path(folder.name()))).await.map_err(StoreError::Failed)?;
+        let path = self.path(folder.name());
+        let listing = timeout(LIST_TIMEOUT, self.objects.list_with_delimiter(Some(&path))).await;
+        let found = listing.map_err(|_| StoreError::TimedOut)?.map_err(StoreError::Failed)?;
         let other = |path: &Path| path.filename().is_some_and(|version| version != VERSION);
         let unreadable = found.common_prefixes.into_iter().filter(other).map(|path| Unreadable {
             name: format!("{path}/"),

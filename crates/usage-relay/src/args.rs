@@ -7,9 +7,9 @@ use clap::Parser;
 use clap::error::ErrorKind;
 
 use crate::failure::{EXIT_USAGE, Failure};
-use crate::{demo, sandbox, send, terminal};
+use crate::{demo, explain, quarantine, replay, sandbox, send, terminal};
 
-/// Usage measurements on their way to m3ter: send them, try them out, prove that the books balance.
+/// Usage measurements on their way to m3ter: send them, find out what became of them, mend and send again what could not go on.
 #[derive(Debug, Parser)]
 #[command(name = "usage-relay", version, after_help = EXIT_CODES, arg_required_else_help = true)]
 struct CommandLine {
@@ -25,6 +25,9 @@ Example: usage-relay send usage.ndjson --queue-url \"$QUEUE_URL\"";
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Send(send::Arguments),
+    Explain(explain::Arguments),
+    Quarantine(quarantine::Arguments),
+    Replay(replay::Arguments),
     Sandbox(sandbox::Arguments),
     Demo(demo::Arguments),
 }
@@ -57,6 +60,9 @@ fn execute(command: Command) -> Result<(), Failure> {
     runtime.block_on(async {
         match command {
             Command::Send(arguments) => send::run(arguments).await,
+            Command::Explain(arguments) => explain::run(arguments).await,
+            Command::Quarantine(arguments) => quarantine::run(arguments).await,
+            Command::Replay(arguments) => replay::run(arguments).await,
             Command::Sandbox(arguments) => sandbox::run(arguments).await,
             Command::Demo(arguments) => demo::run(arguments).await,
         }

@@ -12,6 +12,9 @@ const ENDPOINT_URL_SQS: &str = "AWS_ENDPOINT_URL_SQS";
 /// The same for S3.
 const ENDPOINT_URL_S3: &str = "AWS_ENDPOINT_URL_S3";
 
+/// Who is at this machine, as it says itself.
+const USER: &str = "USER";
+
 /// Access key id and secret for m3ter. `Debug` shows neither.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Credentials {
@@ -51,6 +54,11 @@ pub(crate) fn has_sqs_endpoint() -> bool {
 /// The endpoint that the environment names for S3 alone.
 pub(crate) fn s3_endpoint() -> Option<String> {
     variable(ENDPOINT_URL_S3)
+}
+
+/// Who is at this machine: kept with what operators do.
+pub(crate) fn user() -> Option<String> {
+    variable(USER)
 }
 
 /// The value of `name`; unset and empty are the same.

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use url::Url;
 
-use self::evidence::{Places, open_store};
+use self::evidence::Places;
 use self::m3ter::M3ter;
 use self::report::Report;
 use crate::clock::{self, Stopwatch};
@@ -25,6 +25,7 @@ use crate::queue::{self, Queue};
 use crate::sample::Run;
 use crate::send::deliver::deliver;
 use crate::send::pack::{Batcher, Message};
+use crate::store::open_store;
 use crate::terminal::{self, Progress};
 
 const EXAMPLES: &str = "\

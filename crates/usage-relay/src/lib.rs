@@ -3,11 +3,15 @@
 //! One file per command, and beside it a folder with its parts:
 //!
 //! * [`send`]: measurements from a file, from standard input or made up, on to the queue.
+//! * [`explain`]: the whole life of a measurement, as the store tells it.
+//! * [`quarantine`]: see what could not go on, mend it, or give it up.
+//! * [`replay`]: send what was quarantined again, as it was.
 //! * [`sandbox`]: a local m3ter to develop and test against.
 //! * [`demo`]: sends a known mix of good and bad measurements, waits, and checks that the books balance.
 //!
 //! What they share: [`args`] (the words on the command line), [`config`] (the environment), [`failure`] (exit codes),
-//! [`terminal`] (everything printed), [`clock`] (everything timed), [`aws`] and [`queue`] (SQS), [`sample`] (made-up measurements).
+//! [`terminal`] (everything printed), [`clock`] (everything timed), [`aws`] and [`queue`] (SQS), [`sample`] (made-up measurements),
+//! [`store`] (the store, and how far back), [`choosing`] (which entries are meant), [`sending`] (claim, then send).
 //!
 //! The rule for exit codes: 0 it is done, 1 a check did not hold or the data is at fault, 2 it could not be done
 //! (network, permission, a missing file), 64 the command line is wrong. Errors are one line on standard error and
@@ -15,15 +19,21 @@
 
 mod args;
 mod aws;
+mod choosing;
 mod clock;
 mod config;
 mod demo;
+mod explain;
 mod failure;
 mod figures;
+mod quarantine;
 mod queue;
+mod replay;
 mod sample;
 mod sandbox;
 mod send;
+mod sending;
+mod store;
 mod terminal;
 
 pub use args::run;

@@ -10,7 +10,10 @@ use std::error::Error;
 
 use aws_config::Region;
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_sqs::types::{QueueAttributeName, SendMessageBatchRequestEntry};
+use aws_sdk_sqs::primitives::Blob;
+use aws_sdk_sqs::types::{MessageAttributeValue, QueueAttributeName, SendMessageBatchRequestEntry};
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use relay_store::EntryAttribute;
 use url::{Host, Url};
 
 use crate::aws::{self, chain};
@@ -22,6 +25,15 @@ use crate::failure::Failure;
 pub(crate) struct Queue {
     client: aws_sdk_sqs::Client,
     url: Url,
+}
+
+/// A message to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Outgoing {
+    /// What it says.
+    pub(crate) body: String,
+    /// What is known of it.
+    pub(crate) attributes: Vec<EntryAttribute>,
 }
 
 /// What the queue said about one message of a batch.
@@ -98,16 +110,25 @@ impl Queue {
         Self { client: aws_sdk_sqs::Client::from_conf(sqs.build()), url }
     }
 
-    /// Sends `bodies`, at most ten and at most 1 MiB in all. One answer for each, in their order.
+    /// Sends `messages`, at most ten and at most 1 MiB in all. One answer for each, in their order.
     ///
     /// # Errors
     /// [`CallFault`] if the call as a whole got no usable answer: some of them may be on the queue all the same.
-    pub(crate) async fn send(&self, bodies: Vec<String>) -> Result<Vec<Answer>, CallFault> {
-        let count = bodies.len();
+    pub(crate) async fn send(&self, messages: Vec<Outgoing>) -> Result<Vec<Answer>, CallFault> {
+        let count = messages.len();
         let mut call = self.client.send_message_batch().queue_url(self.url.as_str());
-        for (index, body) in bodies.into_iter().enumerate() {
-            let entry = SendMessageBatchRequestEntry::builder().id(index.to_string()).message_body(body).build();
-            call = call.entries(entry.map_err(|error| CallFault::Lasting(chain(&error)))?);
+        for (index, Outgoing { body, attributes }) in messages.into_iter().enumerate() {
+            let mut entry = SendMessageBatchRequestEntry::builder().id(index.to_string()).message_body(body);
+            for EntryAttribute { name, data_type, value } in attributes {
+                let is_binary = data_type.starts_with("Binary");
+                let builder = MessageAttributeValue::builder().data_type(data_type);
+                let value = match is_binary.then(|| BASE64_STANDARD.decode(&value)) {
+                    Some(Ok(bytes)) => builder.binary_value(Blob::new(bytes)),
+                    Some(Err(_)) | None => builder.string_value(value),
+                };
+                entry = entry.message_attributes(name, value.build().map_err(|error| CallFault::Lasting(chain(&error)))?);
+            }
+            call = call.entries(entry.build().map_err(|error| CallFault::Lasting(chain(&error)))?);
         }
         let said = call.send().await.map_err(|error| call_fault(&error))?;
         // An entry the answer does not mention was not confirmed.

@@ -8,16 +8,16 @@
 //! at the line, says how much was sent, and is simply run again.
 
 pub(crate) mod deliver;
-mod document;
+pub(crate) mod document;
 mod feed;
 mod gauge;
-mod lines;
+pub(crate) mod lines;
 pub(crate) mod measurement;
 pub(crate) mod pack;
-mod read;
+pub(crate) mod read;
 mod save;
-mod source;
-mod table;
+pub(crate) mod source;
+pub(crate) mod table;
 
 use std::path::PathBuf;
 

@@ -37,6 +37,26 @@ pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     print(&text)
 }
 
+/// Standard output, for more than fits in memory. A reader that has gone takes everything.
+#[derive(Debug)]
+pub(crate) struct Out;
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match std::io::stdout().write(bytes) {
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(bytes.len()),
+            result => result,
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        match std::io::stdout().flush() {
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+            result => result,
+        }
+    }
+}
+
 /// Prints one line on standard error. There is nowhere left to report that this failed.
 pub(crate) fn complain(text: &str) {
     drop(writeln!(std::io::stderr().lock(), "usage-relay: {text}"));
@@ -74,6 +94,12 @@ impl Progress {
 
     /// Moves to `position`.
     pub(crate) fn set(&self, position: u64) {
+        self.0.set_position(position);
+    }
+
+    /// Moves to `position` of `total`, which may only now be known.
+    pub(crate) fn of(&self, position: u64, total: u64) {
+        self.0.set_length(total);
         self.0.set_position(position);
     }
 

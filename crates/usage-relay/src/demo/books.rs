@@ -9,6 +9,8 @@
 
 use std::collections::BTreeMap;
 
+use relay_core::reason::Reason;
+
 use super::plan::{Due, Produced};
 
 /// A measurement that m3ter accepted.
@@ -114,7 +116,18 @@ pub(crate) fn balance(produced: &[Produced], message_ids: &[String], landed: &[L
     for (one, place) in produced.iter().zip(books.places.clone()) {
         books.hold_to(one, &place);
     }
+    books.faults.extend(given_up(message_ids, &kept));
     books
+}
+
+/// A fault for each message that the queue gave up: it is in the quarantine as a whole, and must not be, even if m3ter has all of it.
+fn given_up(message_ids: &[String], kept: &BTreeMap<(&str, usize), &Kept>) -> Vec<String> {
+    let given_up = |id: &String| {
+        let entries = kept.range((id.as_str(), 0)..=(id.as_str(), usize::MAX));
+        entries.into_iter().any(|(_, entry)| entry.reason == Reason::DeliveryExhausted.name())
+    };
+    let numbers = message_ids.iter().enumerate().filter(|(_, id)| given_up(id)).map(|(number, _)| number);
+    numbers.map(|number| format!("message {number}: the queue gave it up; it is in the quarantine as it was sent")).collect()
 }
 
 impl Books {

@@ -169,3 +169,13 @@ fn the_wrong_place_does_not_balance() {
     let unknown = [one(0, 0, "a", "1", Due::Rejected("UndefinedMeter"))];
     fails(&unknown, &[landed("a", "1", Fate::Ingested)], &[], "expected it rejected later as UndefinedMeter, found it ingested");
 }
+
+#[test]
+fn a_message_that_the_queue_gave_up_is_a_fault_even_if_all_of_it_arrived() {
+    let produced = [one(0, 0, "a", "1", GOOD), one(1, 0, "b", "2", GOOD)];
+    let landed = [landed("a", "1", Fate::Ingested), landed("b", "2", Fate::Ingested)];
+    let foreign = Kept { message_id: "of another run".to_owned(), ..kept(0, 0, None, "DeliveryExhausted") };
+    balances(&produced, &landed, &[foreign], &[Place::Ingested, Place::Ingested]);
+    let whole = kept(1, u32::MAX as usize, None, "DeliveryExhausted");
+    fails(&produced, &landed, &[whole], "message 1: the queue gave it up");
+}

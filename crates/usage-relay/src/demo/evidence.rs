@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use m3ter_sandbox::Ledger;
-use relay_store::{S3Access, Store};
+use relay_store::Store;
 
 use super::books::{Books, Kept, balance};
 use super::m3ter::{M3ter, landed};
 use super::plan::Produced;
-use crate::aws::{chain, s3_access};
+use crate::aws::chain;
 use crate::clock::{self, Stopwatch};
 use crate::failure::Failure;
 use crate::figures::grouped;
@@ -98,16 +98,4 @@ impl Places {
         });
         Ok(kept.collect())
     }
-}
-
-/// Opens the store at `url` with the credentials that every AWS tool finds.
-///
-/// # Errors
-/// [`Failure::Usage`] if the URL names no store, [`Failure::CouldNot`] if there are no credentials for it.
-pub(crate) async fn open_store(url: &str) -> Result<Store, Failure> {
-    let access = if url.starts_with("s3:") { s3_access().await? } else { S3Access::default() };
-    Store::open(url, &access).map_err(|error| match error {
-        relay_store::OpenError::NotAStoreUrl => Failure::Usage(error.to_string()),
-        relay_store::OpenError::Folder(_) | relay_store::OpenError::Bucket(_) => Failure::CouldNot(chain(&error)),
-    })
 }

@@ -159,7 +159,8 @@ pub(crate) fn messages(produced: &[Produced]) -> Result<Vec<Message>, Failure> {
         }
         let number = messages.len() as u64;
         let origin = format!("demo message {}", number + 1);
-        messages.push(Message { number, body, measurements: group.len() as u64, origin });
+        let measurements = group.len() as u64;
+        messages.push(Message { number, body, attributes: Vec::new(), measurements, origin });
     }
     Ok(messages)
 }

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use super::pack::Message;
 use crate::clock;
 use crate::failure::Failure;
-use crate::queue::{Answer, CallFault, Queue};
+use crate::queue::{Answer, CallFault, Outgoing, Queue};
 use crate::terminal::Progress;
 
 /// Batches under way at once. One batch takes 10 to 50 ms, so eight carry over 1,000 messages a second.
@@ -91,8 +91,8 @@ async fn deliver_batch(queue: &Queue, mut pending: Vec<Message>, number: u64) ->
             clock::pause(backoff(attempt, number)).await;
             delivery.retried += pending.len() as u64;
         }
-        let bodies = pending.iter().map(|message| message.body.clone()).collect();
-        let answers = match queue.send(bodies).await {
+        let outgoing = |message: &Message| Outgoing { body: message.body.clone(), attributes: message.attributes.clone() };
+        let answers = match queue.send(pending.iter().map(outgoing).collect()).await {
             Ok(answers) => answers,
             Err(CallFault::Passing(text)) => {
                 said = text;

@@ -6,6 +6,8 @@
 //! A message of one measurement is that measurement; more are `{"measurements":[…]}`, as m3ter's API takes them.
 //! Each stands there as it was written. Nothing here knows about SQS's API or about files.
 
+use relay_store::EntryAttribute;
+
 use super::measurement::MESSAGE_BYTES_MAX;
 
 /// Most messages in one `SendMessageBatch`. Source: the SQS API reference.
@@ -23,10 +25,20 @@ pub(crate) struct Message {
     pub(crate) number: u64,
     /// What it says.
     pub(crate) body: String,
+    /// What is known of it; nothing, of what a producer sends.
+    pub(crate) attributes: Vec<EntryAttribute>,
     /// How many measurements it holds.
     pub(crate) measurements: u64,
     /// Where its first measurement stood, for error messages: `FILE line N`.
     pub(crate) origin: String,
+}
+
+impl Message {
+    /// What SQS counts: body and attributes.
+    fn bytes(&self) -> usize {
+        let attributes = self.attributes.iter().map(|one| one.name.len() + one.data_type.len() + one.value.len());
+        self.body.len() + attributes.sum::<usize>()
+    }
 }
 
 /// Gathers measurements into messages.
@@ -73,7 +85,7 @@ impl Packer {
         }
         let number = self.number;
         self.number += 1;
-        Some(Message { number, body, measurements, origin: std::mem::take(&mut self.origin) })
+        Some(Message { number, body, attributes: Vec::new(), measurements, origin: std::mem::take(&mut self.origin) })
     }
 }
 
@@ -87,9 +99,9 @@ pub(crate) struct Batcher {
 impl Batcher {
     /// Adds `message`. Returns the batch that this closes, if any.
     pub(crate) fn push(&mut self, message: Message) -> Option<Vec<Message>> {
-        let is_full = self.open.len() >= BATCH_MESSAGES_MAX || self.bytes + message.body.len() > BATCH_BYTES_MAX;
+        let is_full = self.open.len() >= BATCH_MESSAGES_MAX || self.bytes + message.bytes() > BATCH_BYTES_MAX;
         let closed = if is_full { self.close() } else { None };
-        self.bytes += message.body.len();
+        self.bytes += message.bytes();
         self.open.push(message);
         closed
     }

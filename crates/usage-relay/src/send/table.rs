@@ -14,9 +14,12 @@ use super::read::{Sink, Stop};
 const ROW_BYTES_MAX: usize = MESSAGE_BYTES_MAX + 256 * 1024;
 /// A buffer that makes few system calls and stays in the processor's cache.
 const BUFFER_BYTES: usize = 64 * 1024;
-const TEXT_FIELDS: [&str; 5] = ["uid", "meter", "account", "ts", "ets"];
-const TEXT_CATEGORIES: [&str; 5] = ["who", "what", "where", "other", "metadata"];
-const NUMBER_CATEGORIES: [&str; 3] = ["measure", "cost", "income"];
+/// Columns of the measurement itself, all text.
+pub(crate) const TEXT_FIELDS: [&str; 5] = ["uid", "meter", "account", "ts", "ets"];
+/// Categories whose values are text.
+pub(crate) const TEXT_CATEGORIES: [&str; 5] = ["who", "what", "where", "other", "metadata"];
+/// Categories whose values are numbers.
+pub(crate) const NUMBER_CATEGORIES: [&str; 3] = ["measure", "cost", "income"];
 
 /// What a column becomes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +42,18 @@ type Columns = Vec<(&'static str, Vec<Column>)>;
 /// # Errors
 /// The first [`Stop`]: of reading, of the header, of a cell, or of the sink.
 pub(crate) fn read(stream: impl Read, sink: &mut Sink<'_>) -> Result<(), Stop> {
+    read_rows(stream, &[], &mut |line, _, text| sink(line, text))
+}
+
+/// Takes the line, from 1, what stands in the columns that are not the measurement's, and the measurement.
+pub(crate) type RowSink<'s> = dyn FnMut(u64, &[&str], &str) -> Result<(), Stop> + 's;
+
+/// The same of a table that has columns of its own, `own`, besides those of the measurement. Where one is absent, or is no
+/// UTF-8, it is empty.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn read_rows(stream: impl Read, own: &[&str], sink: &mut RowSink<'_>) -> Result<(), Stop> {
     let gauge = Gauge::default();
     let mut gauged = BufReader::with_capacity(BUFFER_BYTES, Gauged::new(stream, &gauge, ROW_BYTES_MAX));
     let ahead = lines_ahead(gauged.fill_buf().map_err(Stop::Unreadable)?);
@@ -47,14 +62,18 @@ pub(crate) fn read(stream: impl Read, sink: &mut Sink<'_>) -> Result<(), Stop> {
     if header.is_empty() {
         return Ok(());
     }
-    let columns = columns(&header)?;
+    let columns = columns(&header, own)?;
+    let places: Vec<Option<usize>> =
+        own.iter().map(|wanted| header.iter().position(|name| name.trim_ascii() == wanted.as_bytes())).collect();
     let (mut row, mut text) = (csv::ByteRecord::new(), String::new());
     while reader.read_byte_record(&mut row).map_err(|error| worded(error, &gauge, ahead))? {
         let line = row.position().map_or(0, csv::Position::line) + ahead;
         gauge.next_measurement();
         text.clear();
         write_row(&row, &columns, line, &mut text)?;
-        sink(line, &text)?;
+        let cell = |place: &Option<usize>| row.get((*place)?).and_then(|bytes| str::from_utf8(bytes).ok());
+        let cells: Vec<&str> = places.iter().map(|place| cell(place).unwrap_or_default()).collect();
+        sink(line, &cells, &text)?;
     }
     Ok(())
 }
@@ -77,7 +96,7 @@ fn worded(error: csv::Error, gauge: &Gauge, ahead: u64) -> Stop {
     Stop::Unreadable(error.into())
 }
 
-fn columns(header: &csv::ByteRecord) -> Result<Columns, Stop> {
+fn columns(header: &csv::ByteRecord, own: &[&str]) -> Result<Columns, Stop> {
     // First, is it a header at all? Where it is not, its cells are data, and data is not quoted in an error.
     for needed in ["meter", "account", "ts"] {
         if !header.iter().any(|name| name.trim_ascii() == needed.as_bytes()) {
@@ -88,6 +107,9 @@ fn columns(header: &csv::ByteRecord) -> Result<Columns, Stop> {
     let mut seen: Vec<&str> = Vec::new();
     for (index, name) in header.iter().enumerate() {
         let name = str::from_utf8(name).map_err(|_| Stop::expected(1, "expected a header in UTF-8"))?.trim();
+        if own.contains(&name) {
+            continue;
+        }
         let (category, key, is_number) = place(name).ok_or_else(|| unknown_column(index, name))?;
         if seen.contains(&name) {
             return Err(Stop::expected(1, &format!("expected every column once; found {name:?} twice")));

@@ -13,7 +13,10 @@ fn text(bytes: &[u8]) -> String {
 
 #[test]
 fn every_command_has_a_help_text_with_an_example() {
-    for command in [&["--help"][..], &["send", "--help"], &["sandbox", "--help"], &["demo", "--help"]] {
+    let quarantine = ["list", "show", "export", "import", "drop"].map(|name| ["quarantine", name, "--help"]);
+    let others = [&["--help"][..], &["send", "--help"], &["sandbox", "--help"], &["demo", "--help"], &["explain", "--help"]];
+    let more = [&["replay", "--help"][..], &["quarantine", "--help"]];
+    for command in others.into_iter().chain(more).chain(quarantine.iter().map(|words| &words[..])) {
         let output = run(command);
         assert_eq!(output.status.code(), Some(0), "{command:?}");
         assert!(text(&output.stdout).contains("Example"), "{command:?}");
@@ -36,6 +39,15 @@ fn a_wrong_command_line_is_64_and_says_what_was_expected() {
         ([&["send", "--demo", "1", "--demo-run", "x"][..], &queue].concat(), "expected the time that names a run"),
         ([&["send", "file"][..], &fifo].concat(), "expected a standard queue"),
         (vec!["send", "file", "--queue-url", "usage"], "expected a queue URL"),
+        (vec!["explain", "u"], "--store-url <URL>"),
+        (vec!["explain", "--store-url", "memory:"], "<UID>..."),
+        (vec!["explain", "u", "--store-url", "bucket"], "expected a store URL"),
+        (vec!["explain", "u", "--store-url", "memory:", "--since", "yesterday"], "expected a time such as"),
+        (vec!["quarantine"], "Usage:"),
+        (vec!["quarantine", "drop", "u", "--because", "x", "--store-url", "memory:"], "expected the id of a quarantine entry"),
+        (vec!["replay", "--uid", "u", "--store-url", "memory:"], "--queue-url <URL>"),
+        ([&["replay", "--store-url", "memory:"][..], &queue].concat(), "expected a filter such as"),
+        ([&["replay", "--new-uid", "--meter", "m", "--store-url", "memory:"][..], &queue].concat(), "expected --uid or --qid"),
     ] {
         let output = run(&arguments);
         assert_eq!(output.status.code(), Some(64), "{arguments:?}");

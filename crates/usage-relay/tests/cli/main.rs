@@ -4,6 +4,11 @@
 
 mod command_line;
 mod demo;
+mod explain;
+mod import;
+mod quarantine;
 mod queue_stub;
+mod replay;
 mod sandbox;
 mod send;
+mod store_given;

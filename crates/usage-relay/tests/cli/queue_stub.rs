@@ -57,6 +57,8 @@ impl Script {
 pub(crate) struct Seen {
     /// Bodies on the queue, in the order in which they were taken.
     pub(crate) taken: Vec<String>,
+    /// The attributes of each, name and value, sorted.
+    pub(crate) attributes: Vec<Vec<(String, String)>>,
     /// Entries and bytes of each call.
     pub(crate) calls: Vec<(usize, usize)>,
     /// Calls that broke one of SQS's limits.
@@ -117,13 +119,25 @@ async fn answer(request: Request<Incoming>, (seen, script): State) -> Result<Res
         _ => return Ok(fault(400, "com.amazonaws.sqs#UnsupportedOperation")),
     }
     let call: Value = serde_json::from_slice(&body).unwrap();
-    let entries: Vec<(&str, &str)> = call["Entries"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|entry| (entry["Id"].as_str().unwrap(), entry["MessageBody"].as_str().unwrap()))
-        .collect();
-    Ok(take(&entries, &mut seen.lock().unwrap(), &script.lock().unwrap()))
+    let entries = call["Entries"].as_array().unwrap();
+    let bodies: Vec<(&str, &str)> =
+        entries.iter().map(|entry| (entry["Id"].as_str().unwrap(), entry["MessageBody"].as_str().unwrap())).collect();
+    let mut seen = seen.lock().unwrap();
+    let before = seen.taken.len();
+    let answer = take(&bodies, &mut seen, &script.lock().unwrap());
+    // By body: of equal bodies in one call the attributes are told apart by nobody here.
+    let taken: Vec<Vec<(String, String)>> = seen.taken[before..].iter().map(|body| attributes(entries, body)).collect();
+    seen.attributes.extend(taken);
+    Ok(answer)
+}
+
+fn attributes(entries: &[Value], body: &str) -> Vec<(String, String)> {
+    let entry = entries.iter().find(|entry| entry["MessageBody"] == body).unwrap();
+    let all = entry["MessageAttributes"].as_object().into_iter().flatten();
+    let value = |attribute: &Value| attribute["StringValue"].as_str().or(attribute["BinaryValue"].as_str()).unwrap().to_owned();
+    let mut read: Vec<_> = all.map(|(name, attribute)| (name.clone(), value(attribute))).collect();
+    read.sort();
+    read
 }
 
 fn take(entries: &[(&str, &str)], seen: &mut Seen, script: &Script) -> Response<Full<Bytes>> {
