@@ -209,29 +209,59 @@ def _write(store: Path, folder: str, lines: list[Row]) -> Path:
     return path
 
 
-def test_what_comes_later_is_understood_too(world: World, tmp_path: Path) -> None:
+def test_what_comes_later_or_seldom_is_understood_too(world: World, tmp_path: Path) -> None:
     shutil.copytree(world.store, tmp_path, dirs_exist_ok=True)
-    line = {line["uid"]: line for line in world.lines("ledger/v1") if line["message_id"] == world.message_ids["good"]}
+    good = {line["uid"]: line for line in world.lines("ledger/v1") if line["message_id"] == world.message_ids["good"]}
     [refused] = [entry for entry in world.lines("quarantine/v1") if entry["reason"] == "RefusedByApi"]
-    rejected = refused | {"qid": "q-1", "uid": "good-1", "reason": "NoSuchMeter", "stage": "ingest"}
-    rejected |= {name: line["good-1"][name] for name in ("message_id", "measurement")}
-    came_back = refused | {"qid": "q-2", "message_id": "again", "origin": {"kind": "replay", "of": refused["qid"]}}
-    impossible = refused | {"qid": "q-3", "uid": "good-2", "message_id": world.message_ids["good"]}
-    too_late = line["good-2"] | {"message_id": "much later", "sent_at": line["good-2"]["sent_at"] + 35 * DAY_MS}
-    _write(tmp_path, "quarantine/v1", [rejected, came_back, came_back, impossible])
-    _write(tmp_path, "ledger/v1", [too_late])
 
-    now = _only(ask(tmp_path, "quarantine_now.sql"), "reason", "entries", "example_qid")
-    assert now == [("NoSuchMeter", 1, "q-1"), ("NotJson", 1, world.qids["NotJson"]), ("RefusedByApi", 1, "q-2")]
-    assert ask(tmp_path, "life.sql", uid="good-1")[-1]["event"] == "rejected later"
-    assert ask(tmp_path, "accepted_by_day.sql")[0]["total"] == Decimal("0.2")
-    assert _only(ask(tmp_path, "accepted_twice.sql"), "uid", "beyond_window")[0] == ("good-2", True)
-    both = [row for row in ask(tmp_path, "reconciliation.sql") if "no" not in (row["in_ledger"], row["in_quarantine"])]
-    assert _only(both, "in_quarantine", "as_promised", "example") == [
-        ("RefusedByApi", False, "good-2"),
-        ("NoSuchMeter", True, "good-1"),
-        ("UidConflict", True, "conflict"),
+    def entry(qid: str, uid: str, message: str, **other: Any) -> Row:
+        return refused | {"qid": qid, "uid": uid, "message_id": world.message_ids.get(message, message)} | other
+
+    def line(uid: str, message: str, **other: Any) -> Row:
+        return good["good-2"] | {"uid": uid, "message_id": message} | other
+
+    body = {name: refused[name] for name in ("source_arn", "receives", "quarantined_at")} | {"detail": "", "body": "x"}
+    body |= {"reason": "NotAMeasurement", "stage": "decode", "message_id": "whole"}
+    rejected = entry("q-1", "good-1", "good", reason="NoSuchMeter", stage="ingest", measurement=good["good-1"]["measurement"])
+    came_back = entry("q-2", "refused", "replayed", origin={"kind": "replay", "of": refused["qid"]})
+    exhausted = entry("q-3", "good-0", "good", reason="Exhausted")
+    impossible = entry("q-4", "good-2", "good")
+    unheard = entry("q-5", "unheard", "old", reason="Exhausted")
+    entries = [rejected, came_back, came_back, exhausted, impossible, unheard]
+    _write(tmp_path, "quarantine/v1", [*entries, body | {"qid": "q-6"}, body | {"qid": "q-7"}])
+    claimed_at = refused["first_sent_at"] - DAY_MS
+    (tmp_path / "actions/v1/q-5").mkdir()
+    (tmp_path / "actions/v1/q-5/replay-1.json").write_text(json.dumps({"action": "replay", "at": claimed_at, "run": "r"}))
+    lines = [
+        line("good-2", "much later", sent_at=good["good-2"]["sent_at"] + 35 * DAY_MS),
+        line("salvaged", "salvaged", origin={"kind": "correction", "of": world.qids["NotJson"]}),
+        line("unheard", "unheard", answer="unknown", origin={"kind": "replay", "of": "q-5"}),
+        line("inside", "whole", answer="unknown"),
     ]
+    _write(tmp_path, "ledger/v1", lines)
+
+    now = ask(tmp_path, "quarantine_now.sql", now_ms=refused["first_sent_at"] + 29 * DAY_MS)
+    assert _only(now, "reason", "standing", "entries", "example_qid") == [
+        ("NotAMeasurement", "open", 2, "q-6"),
+        ("Exhausted", "under-way", 1, "q-5"),
+        ("NoSuchMeter", "open", 1, "q-1"),
+        ("RefusedByApi", "open", 1, "q-2"),
+    ]
+    [soon] = ask(tmp_path, "leaves_window.sql", now_ms=refused["first_sent_at"] + 29 * DAY_MS)
+    assert (soon["qid"], soon["not_sent_before"]) == ("q-5", _at(claimed_at))
+    assert ask(tmp_path, "life.sql", uid="good-1")[-1]["event"] == "rejected later"
+    assert ask(tmp_path, "accepted_by_day.sql")[0]["total"] == Decimal("0.3")  # good-0, good-2, salvaged
+    assert _only(ask(tmp_path, "accepted_twice.sql"), "uid", "beyond_window")[0] == ("good-2", True)
+    assert ask(tmp_path, "never_answered.sql") == []
+    books = _only(ask(tmp_path, "reconciliation.sql"), "in_ledger", "in_quarantine", "measurements", "as_promised", "example")
+    assert [row for row in books if "no" not in row[:2]] == [
+        ("accepted", "RefusedByApi", 1, False, "good-2"),
+        ("accepted", "Exhausted", 1, True, "good-0"),
+        ("accepted", "NoSuchMeter", 1, True, "good-1"),
+        ("accepted", "UidConflict", 1, True, "conflict"),
+    ]
+    assert ("no", "NotAMeasurement", 2, True, "q-6") in books
+    assert ("unknown", "no", 2, True, "inside") in books
 
 
 @pytest.mark.parametrize("name", QUESTIONS)

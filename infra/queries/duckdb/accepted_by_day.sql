@@ -12,17 +12,18 @@ WITH counted AS (
             SELECT max(sent_at) FROM ledger WHERE ledger.uid = accepted.uid AND answer = 'accepted'
         )
     )
-), numbers AS (
-    SELECT uid, 'measure.' || key AS field, value FROM counted, json_each(measurement, '$.measure')
-    UNION ALL
-    SELECT uid, 'cost.' || key, value FROM counted, json_each(measurement, '$.cost')
-    UNION ALL
-    SELECT uid, 'income.' || key, value FROM counted, json_each(measurement, '$.income')
+), listed AS (
+    SELECT
+        ts, meter, account,
+        list_concat(numbers_in(measurement, 'measure'), numbers_in(measurement, 'cost'), numbers_in(measurement, 'income')) AS numbers
+    FROM counted
+), single AS (
+    SELECT ts, meter, account, unnest(CASE WHEN len(numbers) > 0 THEN numbers ELSE [NULL] END) AS number FROM listed
 )
 SELECT
-    CAST(ts_time(ts) AS DATE) AS day, meter, account, field,
+    CAST(ts_time(ts) AS DATE) AS day, meter, account, number.field,
     count(*) AS measurements,
-    sum(TRY_CAST(CAST(value AS VARCHAR) AS DECIMAL(38, 12))) AS total,
-    count(value) - count(TRY_CAST(CAST(value AS VARCHAR) AS DECIMAL(38, 12))) AS unread
-FROM counted LEFT JOIN numbers USING (uid)
+    sum(TRY_CAST(number.value AS DECIMAL(38, 12))) AS total,
+    count(number.value) - count(TRY_CAST(number.value AS DECIMAL(38, 12))) AS unread
+FROM single
 GROUP BY ALL ORDER BY ALL;

@@ -12,5 +12,5 @@ SELECT
     max(measurements) AS largest,
     count(*) FILTER (measurements = 1) AS of_one,
     count(*) FILTER (measurements = 1000) AS full
-FROM (SELECT min(dt) AS dt, batch, count(DISTINCT uid) AS measurements FROM ledger GROUP BY batch)
+FROM (SELECT min(dt) AS dt, batch, count(*) AS measurements FROM ledger GROUP BY batch)
 GROUP BY dt ORDER BY dt;

@@ -24,7 +24,7 @@ WITH mine AS (
         lines.sent_at, CASE lines.answer WHEN 'unknown' THEN 1 ELSE 2 END,
         CASE
             WHEN lines.answer = 'unknown' THEN 'sent, no answer'
-            WHEN lines.batch = first.batch AND lines.message_id = first.message_id THEN 'accepted'
+            WHEN lines.batch = first.batch THEN 'accepted'
             WHEN lines.content_hash = first.content_hash THEN 'accepted again'
             ELSE 'accepted again, another content'
         END,

@@ -9,8 +9,8 @@ SELECT
     count(DISTINCT account) AS accounts,
     at_time(min(quarantined_at)) AS first,
     at_time(max(quarantined_at)) AS last,
-    arg_min(qid, quarantined_at) AS example_qid,
-    arg_min(detail, quarantined_at) AS example_detail
+    min(qid) AS example_qid,
+    arg_min(detail, qid) AS example_detail
 FROM standings
 WHERE standing IN ('open', 'under-way', 'silent')
 GROUP BY ALL ORDER BY entries DESC, reason, stage, standing;

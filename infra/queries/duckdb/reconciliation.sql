@@ -2,15 +2,15 @@
 --
 -- Counted is each uid of each message; an entry without a uid counts by itself. `as_promised` is false where the relay's promises do
 -- not explain the row: then look at `example`. In both, with an acceptance, may be: the other content of a uid that stands twice in
--- one message (UidConflict), what was given up while an answer was lost (Exhausted, DeliveryExhausted), and what m3ter
--- rejected later (stage ingest). A row that is accepted and unknown only had an answer lost before; one that is only unknown is
--- listed by never_answered.sql.
+-- one message (UidConflict), what was given up after days although m3ter had it (Exhausted), and what m3ter rejected later (stage
+-- ingest). What is unknown here was never answered in this message; never_answered.sql lists what was not settled since.
+-- A whole message in the quarantine (DeliveryExhausted) counts once, whatever it holds.
 
 WITH sent AS (
     SELECT message_id, uid, bool_or(answer = 'accepted') AS accepted FROM ledger GROUP BY ALL
 ), kept AS (
     SELECT message_id, coalesce(uid, qid) AS uid, list_sort(list(DISTINCT reason)) AS reasons,
-        bool_and(stage = 'ingest' OR reason IN ('UidConflict', 'Exhausted', 'DeliveryExhausted')) AS may_be_in_both
+        bool_and(stage = 'ingest' OR reason IN ('UidConflict', 'Exhausted')) AS may_be_in_both
     FROM entries GROUP BY ALL
 )
 SELECT

@@ -17,6 +17,12 @@ CREATE OR REPLACE MACRO days(n) AS n * CAST(86400000 AS BIGINT);
 -- A measurement's time is kept as it was written; an offset in it is honoured. NULL is what cannot be read.
 CREATE OR REPLACE MACRO ts_time(ts) AS TRY_CAST(ts AS TIMESTAMP);
 
+-- The numbers of one category (measure, cost, income) of a measurement, as written: a list of field and value.
+CREATE OR REPLACE MACRO numbers_in(measurement, category) AS list_transform(
+    map_entries(CAST(measurement->category AS MAP(VARCHAR, VARCHAR))),
+    lambda entry: {field: category || '.' || entry.key, value: entry.value}
+);
+
 SET VARIABLE ledger_columns = {
     uid: 'VARCHAR',
     meter: 'VARCHAR',            -- this and the next two are absent in LedgerMode `uids`, as is `measurement`
