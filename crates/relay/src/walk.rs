@@ -2,7 +2,7 @@
 
 use bumpalo::Bump;
 use m3ter_client::{Budget, Client, Clock};
-use relay_core::collapse::{Standing, collapse};
+use relay_core::collapse::collapse;
 use relay_core::decode::{Decoded, Found};
 use relay_core::guard::{FirstSent, Guarded, Judged, MissingUid, Rules, Sent, guard};
 use relay_core::inbound::Inbound;
@@ -14,7 +14,7 @@ use crate::fetch::fetch;
 use crate::keep::keep;
 use crate::record::record;
 use crate::report::Report;
-use crate::submit::{Submission, submit};
+use crate::submit::{Flown, Submission, submit};
 use crate::trail::Trail;
 
 /// What the walk is set to.
@@ -116,7 +116,8 @@ impl Relay {
         let mut trail = Trail::new(measurements.len());
         let flown = match self.store_is_ready(budget).await {
             true => submit(&session, submission, &mut fates, &mut trail).await,
-            false => submission.hold(&mut fates),
+            // What would have been sent stays undecided.
+            false => Flown::default(),
         };
 
         let seen = Seen { messages, decoded: &decoded, found: &found, measurements: &measurements };
@@ -176,17 +177,5 @@ impl Relay {
         let delivery =
             |(message, decoded): (&Inbound<'_>, &Decoded)| Delivery { decoded: *decoded, exhausted: exhausted(message) };
         messages.iter().zip(decoded).map(delivery).collect()
-    }
-}
-
-impl Submission<'_, '_> {
-    /// Fates when nothing may be submitted: what would have been sent stays undecided, copies included.
-    fn hold(self, fates: &mut [Fate]) -> crate::submit::Flown {
-        for (fate, standing) in fates.iter_mut().zip(self.standings) {
-            if let Some(Standing::First | Standing::CopyOf(_) | Standing::Rival(_)) = standing {
-                *fate = Fate::Undecided;
-            }
-        }
-        crate::submit::Flown::default()
     }
 }
