@@ -10,6 +10,7 @@ use futures_util::{StreamExt, stream};
 use memchr::memmem;
 use relay_core::guard::uid_of;
 use relay_core::inbound::CONTENT_ENCODING;
+use relay_core::limits::WINDOW_MS;
 use relay_store::{
     Entry, Folder, Hours, LedgerAnswer, Line, Marker, MarkerName, Store, StoreError, StoredObject, Unreadable, Wanted,
 };
@@ -62,6 +63,9 @@ pub enum Depth {
     Claimed,
     /// Of all: the ledger is read as far back as the entries.
     All,
+    /// Of all, before something is sent: the ledger is read as far back as m3ter remembers at least, since m3ter may have the uid from
+    /// another message, long before this entry.
+    Window,
 }
 
 /// One look at a store.
@@ -234,16 +238,19 @@ impl<'a> Look<'a> {
         depth: Depth,
         uids: &BTreeSet<String>,
     ) -> Result<(BTreeMap<Uuid, Facts>, BTreeMap<String, Vec<Line>>), StoreError> {
-        let mut markers = self.store.markers().await?;
-        markers.retain(|qid, _| kept.contains_key(qid));
+        let markers = self.store.markers_of(&kept.keys().copied().collect()).await?;
         let claims = || markers.iter().filter(|(_, names)| names.iter().any(|one| claim_number(&one.name).is_some()));
         let asked: Vec<(&Uuid, &&Kept)> = match depth {
-            Depth::All => kept.iter().collect(),
+            Depth::All | Depth::Window => kept.iter().collect(),
             Depth::Claimed => claims().filter_map(|(qid, _)| kept.get_key_value(qid)).collect(),
         };
         let hours = match (depth, claims().flat_map(|(_, names)| names).map(|name| name.written_at_ms).min()) {
             (Depth::Claimed, Some(first_ms)) => self.hours_from(first_ms),
             (Depth::Claimed, None) | (Depth::All, _) => self.hours,
+            (Depth::Window, _) => {
+                let (since_ms, until_ms) = self.hours.span_ms();
+                Hours::between(since_ms.min(self.now_ms.saturating_sub(WINDOW_MS)), until_ms.saturating_sub(1))
+            }
         };
         let mut facts: BTreeMap<Uuid, Facts> =
             kept.keys().map(|qid| (*qid, Facts { came_back_as: came_back.get(qid).copied(), ..Facts::default() })).collect();
@@ -310,7 +317,7 @@ impl<'a> Look<'a> {
         let is_settled =
             |qid: &Uuid| facts.get(qid).is_some_and(|facts| facts.again_accepted_at_ms.is_some() || facts.came_back_as.is_some());
         let wanted = |qid: &Uuid, name: &MarkerName| {
-            name.name == DROP || (claim_number(&name.name).is_some() && (depth == Depth::All || !is_settled(qid)))
+            name.name == DROP || (claim_number(&name.name).is_some() && (depth != Depth::Claimed || !is_settled(qid)))
         };
         let names: Vec<(Uuid, MarkerName)> = markers
             .into_iter()

@@ -3,6 +3,8 @@
 //! A ledger line is one invocation's word about it, a quarantine entry another's; markers are the operators'. Clocks differ
 //! between them, so what happened within moments may stand in another order than it happened.
 
+mod ending;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -10,8 +12,9 @@ use relay_store::{Action, LedgerAnswer, Line};
 use serde::Serialize;
 use uuid::Uuid;
 
+use self::ending::ending;
 use crate::kept::{Kept, STAGE_INGEST};
-use crate::standing::{Facts, Standing};
+use crate::standing::Facts;
 
 /// `2026-01-02T03:04:05.678Z` of milliseconds since the epoch.
 pub fn time(at_ms: i64) -> String {
@@ -276,110 +279,6 @@ fn quarantined(episode: &Episode, events: &mut Vec<Event>) {
     }
 }
 
-fn ending(lines: &[Line], accepted: Option<&Line>, episodes: &[Episode], (since_ms, now_ms): (i64, i64)) -> (Place, String) {
-    let standing = |episode: &Episode| Standing::of(&episode.kept, &episode.facts, now_ms);
-    let latest = |wanted: &dyn Fn(&Episode) -> bool| {
-        episodes.iter().filter(|episode| wanted(episode)).max_by_key(|episode| episode.kept.quarantined_at_ms)
-    };
-    let rejected =
-        latest(&|episode| episode.kept.stage == STAGE_INGEST && !matches!(standing(episode), Standing::CameBack { .. }));
-    if let Some(episode) = rejected
-        && !matches!(standing(episode), Standing::Accepted { .. })
-    {
-        return of_entry(episode, &standing(episode), "m3ter accepted it and rejected it later", Place::RejectedLater);
-    }
-    if let Some(first) = accepted {
-        let waits = |episode: &Episode| {
-            let standing = standing(episode);
-            standing.is_open() || matches!(standing, Standing::Accepted { again: false, .. })
-        };
-        return (
-            Place::Accepted,
-            of_accepted(first, lines, latest(&|episode| episode.kept.stage != STAGE_INGEST && waits(episode))),
-        );
-    }
-    if let Some(episode) =
-        latest(&|episode| !matches!(standing(episode), Standing::CameBack { .. })).or_else(|| latest(&|_| true))
-    {
-        let start = match (episode.kept.is_body, episode.kept.first_sent_at_ms) {
-            (true, _) => "the whole message that holds it could not go on",
-            (false, None) => "it could not go on and was never sent to m3ter",
-            (false, Some(_)) => "it could not go on, though m3ter may have it",
-        };
-        return of_entry(episode, &standing(episode), start, Place::Quarantined);
-    }
-    match lines.iter().max_by_key(|line| line.sent_at) {
-        Some(line) => (
-            Place::Unanswered,
-            format!(
-                "It was sent to m3ter {}, and no answer was heard: it is on the queue and will be sent again, until m3ter answers or it is quarantined as Exhausted.",
-                time(line.sent_at)
-            ),
-        ),
-        None => (
-            Place::NotFound,
-            format!(
-                "Nothing is known of it since {}: it never reached the relay under this uid, or it is on the queue and was not sent yet, or it is older (--since looks further back), or the ledger is off.",
-                time(since_ms)
-            ),
-        ),
-    }
-}
-
-fn of_accepted(first: &Line, lines: &[Line], open: Option<&Episode>) -> String {
-    let times = lines.iter().filter(|line| line.answer == LedgerAnswer::Accepted).count();
-    let often = if times > 1 { format!(" It accepted it {times} times and keeps the first.") } else { String::new() };
-    let other = open.map(|episode| {
-        let Kept { qid, reason, .. } = &episode.kept;
-        format!(" An entry under the same uid is in the quarantine ({reason}, {qid}): drop it, or replay it with --new-uid if it is another measurement and counts as well.")
-    });
-    format!(
-        "m3ter accepted it {}, and this store holds no later rejection of it: it counts once.{often}{}",
-        time(first.sent_at),
-        other.unwrap_or_default()
-    )
-}
-
-/// What an entry comes to. `start` is how it came to be here.
-fn of_entry(episode: &Episode, standing: &Standing, start: &str, place: Place) -> (Place, String) {
-    let Episode { kept: Kept { qid, reason, quarantined_at_ms, .. }, facts, .. } = episode;
-    let why = format!("{start}: {reason}, {}", time(*quarantined_at_ms));
-    let (place, then) = match standing {
-        Standing::Open => (place, format!("it is in the quarantine as {qid}, and nothing was done about it yet")),
-        Standing::Silent { since_ms } => (
-            place,
-            format!(
-                "it was to be sent again {} and nothing was heard of it: the next replay sends it once more",
-                time(*since_ms)
-            ),
-        ),
-        Standing::UnderWay { since_ms, .. } => {
-            (Place::UnderWay, format!("it was sent again {} and is under way", time(*since_ms)))
-        }
-        Standing::CameBack { qid } => (place, format!("it was sent again and came back as {qid}")),
-        Standing::Dropped => {
-            let because = facts.dropped.as_ref().and_then(|marker| marker.because.clone()).unwrap_or_default();
-            (Place::Dropped, format!("an operator gave it up, because: {because}"))
-        }
-        Standing::Accepted { at_ms, .. } => {
-            let new_uid = facts.claims.iter().rev().find_map(|(_, marker)| marker.new_uid.clone());
-            match new_uid {
-                Some(uid) => (Place::Superseded, format!("m3ter accepted it {} under the new uid {uid}", time(*at_ms))),
-                None => (Place::Accepted, format!("it was sent again, and m3ter accepted it {}", time(*at_ms))),
-            }
-        }
-    };
-    let mut sentence = format!("{why}; {then}.");
-    if let Some(first) = sentence.get_mut(..1).filter(|_| !sentence_starts_with_a_name(start)) {
-        first.make_ascii_uppercase();
-    }
-    (place, sentence)
-}
-
-fn sentence_starts_with_a_name(start: &str) -> bool {
-    start.starts_with("m3ter")
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -484,6 +383,16 @@ mod tests {
         let mut facts = Facts { claims: claims(&[9]), again_accepted_at_ms: Some(NOW_MS), ..Facts::default() };
         facts.claims[0].1.new_uid = Some("new".into());
         check(&[], &[episode(json!({}), facts)], Place::Superseded, &["under the new uid new"]);
+    }
+
+    #[test]
+    fn what_was_sent_beyond_the_window_is_not_called_counted_once_without_a_doubt() {
+        let mut facts = Facts { claims: claims(&[9]), again_accepted_at_ms: Some(NOW_MS), ..Facts::default() };
+        let accepted = [line(NOW_MS, "accepted", 1)];
+        let story = check(&accepted, &[episode(json!({}), facts.clone())], Place::Accepted, &["it counts once."]);
+        assert!(!story.sentence.contains("unless"));
+        facts.claims[0].1.beyond_window = true;
+        check(&accepted, &[episode(json!({}), facts)], Place::Accepted, &["unless m3ter had counted it already"]);
     }
 
     #[test]

@@ -149,6 +149,17 @@ mod tests {
     }
 
     #[test]
+    fn a_character_that_stands_alone_is_escaped_as_it_is_among_others() {
+        for (alone, written) in
+            [("\"", r#""\"""#), ("\\", r#""\\""#), ("\n", r#""\n""#), ("\u{1}", r#""\u0001""#), ("a", r#""a""#)]
+        {
+            let mut out = String::new();
+            string(alone, &mut out);
+            assert_eq!(out, written);
+        }
+    }
+
+    #[test]
     fn a_nested_value_too_deep_has_no_canonical_form_be_it_of_arrays_or_of_objects() {
         let deep = |open: &str, levels: usize, close: &str| format!("{{\"a\":{}1{}}}", open.repeat(levels), close.repeat(levels));
         for (open, close) in [("[", "]"), ("{\"b\":", "}")] {

@@ -127,4 +127,15 @@ mod tests {
             assert_eq!(Origin::parse(text), None, "{text}");
         }
     }
+
+    #[test]
+    fn the_origin_of_a_message_stands_in_its_attribute_however_that_is_capitalised() {
+        let of = |name| {
+            let attributes = vec![Attribute { name, data_type: "String", value: "replay:x" }];
+            let (id, handle, body, source) = ("m", "h", "{}", "q");
+            Inbound { id, handle, body, attributes, receives: 1, sent_at_ms: None, first_received_at_ms: None, source }.origin()
+        };
+        let expected = Some(Origin { kind: OriginKind::Replay, of: "x" });
+        assert_eq!((of(ORIGIN), of("Usage-Relay-Origin"), of("origin")), (expected, expected, None));
+    }
 }

@@ -5,19 +5,24 @@
 //!
 //! Absent: what a marker allows or forbids. Who reads them decides that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use futures_util::TryStreamExt;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout, timeout_at};
 use uuid::Uuid;
 
-use crate::scan::{FETCH_TIMEOUT, LIST_TIMEOUT};
+use crate::scan::FETCH_TIMEOUT;
 use crate::store::{Store, StoreError};
 
 const FOLDER: &str = "actions/v1";
+
+/// Up to so many entries are asked for one by one.
+const FEW: usize = 200;
+/// Entries asked for at the same time.
+const LISTINGS: usize = 32;
 
 /// What was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,21 +108,30 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the store cannot be asked.
     pub async fn markers(&self) -> Result<BTreeMap<Uuid, Vec<MarkerName>>, StoreError> {
-        let mut found: BTreeMap<Uuid, Vec<MarkerName>> = BTreeMap::new();
-        let mut listed = self.objects.list(Some(&self.path(FOLDER)));
-        let until = Instant::now() + LIST_TIMEOUT;
-        while let Some(object) =
-            timeout_at(until, listed.try_next()).await.map_err(|_| StoreError::TimedOut)?.map_err(StoreError::Failed)?
-        {
-            let mut parts = object.location.as_ref().rsplit('/');
-            let name = parts.next().and_then(|file| file.strip_suffix(".json"));
-            let qid = parts.next().and_then(|qid| qid.parse().ok());
-            if let (Some(qid), Some(name)) = (qid, name) {
-                let written_at_ms = object.last_modified.timestamp_millis();
-                found.entry(qid).or_default().push(MarkerName { name: name.to_owned(), written_at_ms });
-            }
+        Ok(by_entry(self.marker_names(FOLDER).await?))
+    }
+
+    /// The same of `qids` alone.
+    ///
+    /// # Errors
+    /// As [`Store::markers`].
+    pub async fn markers_of(&self, qids: &BTreeSet<Uuid>) -> Result<BTreeMap<Uuid, Vec<MarkerName>>, StoreError> {
+        // Markers are never deleted: after years there are many. A few are asked for one by one.
+        if qids.len() > FEW {
+            let mut found = self.markers().await?;
+            found.retain(|qid, _| qids.contains(qid));
+            return Ok(found);
         }
-        found.values_mut().for_each(|names| names.sort_unstable());
+        let listings = stream::iter(qids).map(async |qid| self.marker_names(&format!("{FOLDER}/{qid}")).await);
+        let listed: Vec<Vec<(Uuid, MarkerName)>> = listings.buffer_unordered(LISTINGS).try_collect().await?;
+        Ok(by_entry(listed.into_iter().flatten()))
+    }
+
+    async fn marker_names(&self, below: &str) -> Result<Vec<(Uuid, MarkerName)>, StoreError> {
+        let (mut listed, mut found) = (self.objects.list(Some(&self.path(below))), Vec::new());
+        while let Some(object) = answered(listed.try_next()).await? {
+            found.extend(marker_name(&object));
+        }
         Ok(found)
     }
 
@@ -128,8 +142,29 @@ impl Store {
     pub async fn marker(&self, qid: Uuid, name: &str) -> Result<Marker, StoreError> {
         let path = self.path(&format!("{FOLDER}/{qid}/{name}.json"));
         let get = async { self.objects.get(&path).await?.bytes().await };
-        let text = timeout(FETCH_TIMEOUT, get).await.map_err(|_| StoreError::TimedOut)?.map_err(StoreError::Failed)?;
+        let text = answered(get).await?;
         serde_json::from_slice(&text)
             .map_err(|_| StoreError::Unreadable { name: path.to_string(), expected: "a marker: action, at, run" })
     }
+}
+
+async fn answered<T>(asked: impl Future<Output = object_store::Result<T>>) -> Result<T, StoreError> {
+    timeout(FETCH_TIMEOUT, asked).await.map_err(|_| StoreError::TimedOut)?.map_err(StoreError::Failed)
+}
+
+fn by_entry(names: impl IntoIterator<Item = (Uuid, MarkerName)>) -> BTreeMap<Uuid, Vec<MarkerName>> {
+    let mut found: BTreeMap<Uuid, Vec<MarkerName>> = BTreeMap::new();
+    for (qid, name) in names {
+        found.entry(qid).or_default().push(name);
+    }
+    found.values_mut().for_each(|names| names.sort_unstable());
+    found
+}
+
+/// `…/<qid>/<name>.json`.
+fn marker_name(object: &ObjectMeta) -> Option<(Uuid, MarkerName)> {
+    let mut parts = object.location.as_ref().rsplit('/');
+    let name = parts.next()?.strip_suffix(".json")?.to_owned();
+    let qid = parts.next()?.parse().ok()?;
+    Some((qid, MarkerName { name, written_at_ms: object.last_modified.timestamp_millis() }))
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use futures_util::stream::{self, BoxStream};
+use futures_util::stream;
 use futures_util::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{GetResultPayload, ObjectStore, ObjectStoreExt};
@@ -31,10 +31,11 @@ const DAY_HOURS: i64 = 24;
 const LISTINGS: usize = 8;
 /// Objects fetched at the same time: a bucket answers after some 30 ms, and most objects are small.
 const FETCHES: usize = 32;
-/// An object up to this size is fetched whole; a larger one flows.
-const WHOLE_BYTES_MAX: u64 = 1024 * 1024;
+/// An object up to this size is fetched whole; a larger one in pieces of it, as they are read. So no request lasts long, and none
+/// waits for a processor.
+const PIECE_BYTES: u64 = 1024 * 1024;
 /// Longest wait for the list of one folder: a busy day has some 20,000 objects, which are 20 answers.
-pub(crate) const LIST_TIMEOUT: Duration = Duration::from_secs(120);
+const LIST_TIMEOUT: Duration = Duration::from_secs(120);
 /// Longest wait for an object, or for the next piece of a large one.
 pub(crate) const FETCH_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -154,7 +155,7 @@ pub struct Listed {
 enum Source {
     File(std::fs::File),
     Whole(Bytes),
-    Flow(BoxStream<'static, object_store::Result<Bytes>>),
+    Pieces(Pieces),
 }
 
 impl Store {
@@ -164,8 +165,10 @@ impl Store {
     /// [`StoreError`] if the store cannot be asked.
     pub async fn objects(&self, folder: Folder, hours: Hours) -> Result<Listed, StoreError> {
         let name = |rest: String| self.path(&format!("{}/{VERSION}/{rest}", folder.name()));
-        let listings = stream::iter(hours.folders().into_iter().map(name))
-            .map(async |below| self.objects.list(Some(&below)).try_collect::<Vec<_>>().await.map_err(StoreError::Failed));
+        let listings = stream::iter(hours.folders().into_iter().map(name)).map(async |below| {
+            let listing = self.objects.list(Some(&below)).try_collect::<Vec<_>>();
+            timeout(LIST_TIMEOUT, listing).await.map_err(|_| StoreError::TimedOut)?.map_err(StoreError::Failed)
+        });
         let found: Vec<Vec<_>> = listings.buffer_unordered(LISTINGS).try_collect().await?;
         let mut listed = Listed { objects: Vec::new(), unreadable: self.other_versions(folder).await? };
         for object in found.into_iter().flatten() {
@@ -239,13 +242,17 @@ impl Store {
     }
 
     async fn fetch(&self, object: StoredObject) -> (StoredObject, Result<Source, String>) {
+        if object.bytes > PIECE_BYTES {
+            let (objects, name, bytes) = (self.objects.clone(), object.name.clone(), object.bytes);
+            let pieces = Pieces { objects, name, bytes, next: 0, piece: Bytes::new(), runtime: Handle::current() };
+            return (object, Ok(Source::Pieces(pieces)));
+        }
         let fetch = async {
             let got = self.objects.get(&object.name).await?;
-            Ok(match got.payload {
-                GetResultPayload::File(file, _) => Source::File(file),
-                _ if object.bytes <= WHOLE_BYTES_MAX => Source::Whole(got.bytes().await?),
-                _ => Source::Flow(got.into_stream()),
-            })
+            match got.payload {
+                GetResultPayload::File(file, _) => Ok(Source::File(file)),
+                GetResultPayload::Stream(_) => got.bytes().await.map(Source::Whole),
+            }
         };
         let source = match timeout(FETCH_TIMEOUT, fetch).await {
             Ok(source) => source.map_err(|error: object_store::Error| format!("expected the store to hand it over: {error}")),
@@ -261,7 +268,7 @@ fn sift_one<K: Default>(source: Source, read: impl Fn(&mut K, &[u8]) -> Result<(
     match source {
         Source::File(file) => each_line(file, line),
         Source::Whole(bytes) => each_line(bytes.reader(), line),
-        Source::Flow(pieces) => each_line(Flow { pieces, piece: Bytes::new(), runtime: Handle::current() }, line),
+        Source::Pieces(pieces) => each_line(pieces, line),
     }
     .map_err(|expected| format!("expected {expected}"))?;
     Ok(kept)
@@ -304,22 +311,24 @@ fn each_line(packed: impl Read, mut line: impl FnMut(&[u8]) -> Result<(), &'stat
     }
 }
 
-/// A stream of pieces, as blocking code reads it.
-struct Flow {
-    pieces: BoxStream<'static, object_store::Result<Bytes>>,
+/// A large object, piece by piece, as blocking code reads it.
+struct Pieces {
+    objects: Arc<dyn ObjectStore>,
+    name: Path,
+    bytes: u64,
+    next: u64,
     piece: Bytes,
     runtime: Handle,
 }
 
-impl Read for Flow {
+impl Read for Pieces {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        while self.piece.is_empty() {
-            let next = async { timeout(FETCH_TIMEOUT, self.pieces.next()).await };
-            match self.runtime.block_on(next) {
-                Ok(Some(piece)) => self.piece = piece.map_err(std::io::Error::other)?,
-                Ok(None) => return Ok(0),
-                Err(_) => return Err(std::io::ErrorKind::TimedOut.into()),
-            }
+        if self.piece.is_empty() && self.next < self.bytes {
+            let end = self.bytes.min(self.next + PIECE_BYTES);
+            let get = async { timeout(FETCH_TIMEOUT, self.objects.get_range(&self.name, self.next..end)).await };
+            let piece = self.runtime.block_on(get).map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))?;
+            self.piece = piece.map_err(std::io::Error::other)?;
+            self.next = end;
         }
         let length = buffer.len().min(self.piece.len());
         self.piece.copy_to_slice(buffer.get_mut(..length).unwrap_or_default());

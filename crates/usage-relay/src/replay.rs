@@ -96,7 +96,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let mut on_progress = |done, of| progress.of(done, of);
     let mut look = Look::new(&store, (since_ms, now_ms), &mut on_progress);
     let chosen = look.entries(&selection).await.map_err(|error| store_failed(&error))?;
-    let facts = look.facts(&chosen, Depth::All).await.map_err(|error| store_failed(&error))?;
+    let facts = look.facts(&chosen, Depth::Window).await.map_err(|error| store_failed(&error))?;
     let mut looked = look.looked;
     looked.settle();
     progress.finish();

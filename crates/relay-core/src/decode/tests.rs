@@ -256,6 +256,16 @@ fn a_message_beyond_what_an_invocation_may_inflate_adds_nothing_and_uses_up_the_
 }
 
 #[test]
+fn what_was_spent_before_is_not_there_to_inflate_into() {
+    let body = STANDARD.encode(gzip(b"[{},{}]"));
+    for (left, expected) in [(7, Decoded::Found), (6, Decoded::OverBudget)] {
+        let mut budget = InflateBudget::default().less(INVOCATION_INFLATED_BYTES_MAX - left);
+        assert_eq!(run(&body, Some("gzip"), &mut budget).0, expected);
+    }
+    assert_eq!(InflateBudget::default().less(usize::MAX).left, 0);
+}
+
+#[test]
 fn a_queue_full_of_bombs_is_inflated_no_further_than_one_invocation_may() {
     let bomb = STANDARD.encode(gzip(&vec![b' '; MESSAGE_INFLATED_BYTES_MAX + 1]));
     let mut budget = InflateBudget::default();

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed};
 use relay_core::collapse::{Standing, collapse};
 use relay_core::decode::{Decoded, Found, InflateBudget, decode};
-use relay_core::guard::{FirstSent, Guarded, Judged, MissingUid, Rules, guard};
+use relay_core::guard::{Guarded, Judged, MissingUid, Rules, Sent, guard};
 use relay_core::inbound::{Attribute, Inbound};
 
 /// The time at which all of this happens: 2026-11-17T10:00:00Z.
@@ -58,7 +58,7 @@ pub(crate) fn fates(messages: &[Inbound<'_>], missing_uid: MissingUid) -> Vec<Fa
         .iter()
         .map(|found| match &found.refusal {
             Some(refusal) => Judged::Refused(refusal.clone()),
-            None => guard(found, FirstSent::of(&messages[found.message]), rules, &arena),
+            None => guard(found, Sent::of(&messages[found.message]), rules, &arena),
         })
         .collect();
     let guarded: Vec<Option<Guarded<'_>>> = judged

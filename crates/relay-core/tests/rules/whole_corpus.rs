@@ -98,7 +98,8 @@ fn there_are_two_cases_for_each_reason_that_decode_guard_and_conflicts_give() {
             words.into_iter().for_each(|word| *counts.entry(word.clone()).or_default() += 1);
         }
     }
-    let elsewhere = [Reason::DecodeFailed, Reason::RefusedByApi, Reason::Exhausted, Reason::DeliveryExhausted];
+    let elsewhere =
+        [Reason::DecodeFailed, Reason::RefusedByApi, Reason::Exhausted, Reason::DeliveryExhausted, Reason::PayloadMissing];
     for reason in Reason::ALL.iter().filter(|reason| !elsewhere.contains(reason)) {
         assert!(counts.get(reason.name()).is_some_and(|count| *count >= 2), "{reason:?}");
     }

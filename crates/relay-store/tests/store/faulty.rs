@@ -135,7 +135,7 @@ async fn a_listing_that_fails_or_hangs_is_an_error_and_no_empty_answer() {
         *fault.lock().unwrap() = bad;
         let objects = store.objects(Folder::Ledger, Hours::between(START_MS, START_MS)).await;
         assert_eq!(objects.unwrap_err().to_string(), expected);
-        assert_eq!(store.markers().await.unwrap_err().to_string(), expected);
+        assert_eq!(store.markers_of(&[QID].into()).await.unwrap_err().to_string(), expected);
     }
 }
 

@@ -58,7 +58,7 @@ async fn markers_are_listed_by_entry_and_read_as_they_were_written() {
     for (qid, name, marker) in [(QID, "replay-2", &full), (QID, "drop", &marker(1)), (other, "replay-1", &marker(2))] {
         store.mark(qid, name, marker, soon()).await.unwrap();
     }
-    let listed = store.markers().await.unwrap();
+    let listed = store.markers_of(&[QID, other].into()).await.unwrap();
     let names: Vec<_> = listed[&QID].iter().map(|one| one.name.as_str()).collect();
     assert_eq!((names, listed.len()), (vec!["drop", "replay-2"], 2));
     assert!(listed[&QID].iter().all(|one| one.written_at_ms > 0));
@@ -78,7 +78,23 @@ async fn a_marker_that_is_torn_or_absent_is_an_error_and_what_is_no_marker_is_pa
     std::fs::write(folder.path().join("actions/v1/no-id/drop.json"), "{}").unwrap();
     assert!(matches!(store.marker(QID, "replay-1").await, Err(StoreError::Unreadable { .. })));
     assert!(matches!(store.marker(QID, "replay-9").await, Err(StoreError::Failed(_))));
-    let listed = store.markers().await.unwrap();
+    let listed = store.markers_of(&[QID].into()).await.unwrap();
     assert_eq!(listed.len(), 1);
     assert_eq!(listed[&QID].len(), 1);
+}
+
+#[tokio::test]
+async fn markers_of_a_few_entries_and_of_many_are_the_same() {
+    let store = in_memory();
+    let ids: std::collections::BTreeSet<Uuid> = (0..300).map(Uuid::from_u128).collect();
+    for qid in ids.iter().step_by(3) {
+        store.mark(*qid, "replay-1", &marker(1), soon()).await.unwrap();
+    }
+    let all = store.markers_of(&ids).await.unwrap();
+    assert_eq!((all.len(), store.markers().await.unwrap()), (100, all.clone()));
+    let few = ids.iter().copied().take(30).collect();
+    let listed = store.markers_of(&few).await.unwrap();
+    assert_eq!(listed.keys().collect::<Vec<_>>(), all.keys().take(10).collect::<Vec<_>>());
+    assert!(store.markers_of(&[Uuid::max()].into()).await.unwrap().is_empty());
+    assert!(store.markers_of(&std::collections::BTreeSet::new()).await.unwrap().is_empty());
 }

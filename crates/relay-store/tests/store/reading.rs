@@ -88,7 +88,7 @@ async fn a_ledger_without_meters_is_found_by_uid_alone() {
 }
 
 #[tokio::test]
-async fn an_object_too_large_to_be_fetched_whole_flows() {
+async fn an_object_too_large_to_be_fetched_whole_comes_in_pieces() {
     let store = in_memory();
     // Does not compress, so that the object is larger than a mebibyte.
     let noise: Vec<String> = (0..50_000).map(|index| quarantine_id("q", "m", index).to_string()).collect();

@@ -90,7 +90,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let mut selection = Selection::all(since_ms, i64::MAX);
     selection.qids.extend(rows.iter().map(|row| row.qid));
     let chosen = look.entries(&selection).await.map_err(|error| store_failed(&error))?;
-    let facts = look.facts(&chosen, Depth::All).await.map_err(|error| store_failed(&error))?;
+    let facts = look.facts(&chosen, Depth::Window).await.map_err(|error| store_failed(&error))?;
     let mut looked = look.looked;
     looked.settle();
     progress.finish();

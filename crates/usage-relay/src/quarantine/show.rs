@@ -48,7 +48,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     selection.qids.extend(arguments.names.iter().filter_map(|name| name.parse::<Uuid>().ok()));
     selection.uids.extend(arguments.names.iter().cloned());
     let chosen = look.entries(&selection).await.map_err(|error| store_failed(&error))?;
-    let facts = look.facts(&chosen, Depth::All).await.map_err(|error| store_failed(&error))?;
+    let facts = look.facts(&chosen, Depth::Window).await.map_err(|error| store_failed(&error))?;
     let mut looked = look.looked;
     progress.finish();
     let mut missing: Vec<&String> = arguments.names.iter().collect();

@@ -100,6 +100,37 @@ fn a_queue_that_takes_nothing_leaves_claims_that_the_next_replay_makes_good() {
 }
 
 #[test]
+fn a_replay_that_was_killed_is_made_good_by_running_it_again() {
+    let given = Given::new();
+    let uids: Vec<String> = (0..40).map(|index| format!("u-{index:02}")).collect();
+    let texts: Vec<String> = uids.iter().map(|uid| measurement(uid)).collect();
+    given.quarantine(uids.iter().zip(&texts).map(|(uid, text)| entry(uid, text)).collect());
+    let queue = QueueStub::start(Script::all_well());
+    let words = ["replay", "--reason", "RefusedByApi", "--json"];
+    // Ten at once, then a pause of ten seconds, in which it is killed.
+    let mut child = given.sending(&queue, &words).args(["--rate", "1"]).stdout(std::process::Stdio::null()).spawn().unwrap();
+    while queue.seen().taken.len() < 10 {
+        assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
+        std::thread::yield_now();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let claimed = uids.iter().filter(|uid| !given.markers(qid(uid)).is_empty()).count();
+    assert!((10..=20).contains(&claimed), "{claimed}");
+    let told = json(&given.run_with(&queue, &words), 0);
+    assert_eq!(told["sent"], 40 - claimed, "at once what was not claimed");
+    // Fifteen minutes later.
+    uids.iter()
+        .filter(|uid| queue.seen().taken.iter().all(|body| *body != measurement(uid)))
+        .for_each(|uid| given.old_claim(qid(uid), "replay-1"));
+    let told = json(&given.run_with(&queue, &words), 0);
+    assert_eq!(told["sent"], told["silent_before"]);
+    let mut taken = queue.seen().taken.clone();
+    taken.sort();
+    assert_eq!(taken, texts, "each once, since nobody was as unlucky as to be killed between call and answer");
+}
+
+#[test]
 fn what_came_of_a_replay_settles_it() {
     let given = three();
     let origins = ["u-1", "u-2", "u-3"].map(|uid| format!("replay:{}", qid(uid)));

@@ -180,5 +180,7 @@ pub(crate) fn err(output: &Output) -> String {
 /// The line of JSON it printed, having ended with `code`.
 pub(crate) fn json(output: &Output, code: i32) -> Value {
     assert_eq!(output.status.code(), Some(code), "{output:?}");
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+    let read = serde_json::from_slice(&output.stdout);
+    assert!(read.is_ok(), "{output:?}");
+    read.unwrap()
 }
