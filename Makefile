@@ -21,10 +21,10 @@ FUZZ := decode event judge sandbox
 SECONDS := 900
 WORLDS := 2000
 
-FUNCTIONS := ingest-relay dead-letter
+FUNCTIONS := ingest-relay dead-letter ingest-watch
 
 .DEFAULT_GOAL := help
-.PHONY: demo up test sim planted chaos lint build audit fuzz mutants clean-local help tools functions $(FUNCTIONS)
+.PHONY: demo up test sim planted chaos bench-explain lint build audit fuzz mutants clean-local help tools functions $(FUNCTIONS)
 
 demo: tools build ## deploy everything locally, send 10,000 demo measurements, and balance the books
 	$(VENV)/python -m infra.local demo
@@ -46,6 +46,9 @@ planted: ## plant defects in a copy of the tree and show that the simulation cat
 
 chaos: tools build ## kill the deployed function 200 times while answers are lost, and count: SEED=n, KILLS=n, MEASUREMENTS=n
 	$(VENV)/python -m tests.e2e.chaos $(if $(SEED),--seed $(SEED)) $(if $(KILLS),--kills $(KILLS)) $(if $(MEASUREMENTS),--measurements $(MEASUREMENTS))
+
+bench-explain: ## explain one measurement among ten million ledger lines: time printed, memory judged
+	cargo run --release --locked --package recovery --example bench-explain -- .local/bench-explain
 
 lint: tools $(filter $(CARGO_DENY_FOLDER)/%,$(CARGO_DENY)) ## every check that changes nothing
 	cargo fmt --all --check

@@ -24,6 +24,8 @@ FUNCTION_BINARY = _TARGET / "release" / "ingest-relay"
 """The shipped binary: a release build of the function alone, so that no other crate's features are in it."""
 DEAD_LETTER_BINARY = _TARGET / "release" / "dead-letter"
 """The same of the function that drains the dead-letter queue."""
+INGEST_WATCH_BINARY = _TARGET / "release" / "ingest-watch"
+"""The same of the function that looks at the quarantine."""
 COMMAND_BINARY = _TARGET / "debug" / "usage-relay"
 """The command line. A debug build, because the workspace's tests need one anyway."""
 

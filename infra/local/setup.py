@@ -21,7 +21,7 @@ from infra.local.emulator import Emulator, emulator, failed_invocations
 from infra.local.package import package
 from infra.local.processes import environment
 from infra.local.sandbox import Sandbox, sandbox
-from infra.local.settings import DEAD_LETTER_BINARY, FUNCTION_BINARY, LOCAL, ORG_ID, require
+from infra.local.settings import DEAD_LETTER_BINARY, FUNCTION_BINARY, INGEST_WATCH_BINARY, LOCAL, ORG_ID, require
 from infra.local.stack import client, deployed
 from infra.local.steps import say, step
 
@@ -101,7 +101,8 @@ def local(
                 aws = stack.enter_context(emulator(logs, files))
             with step("deploy template.yaml"):
                 chosen = _parameters(m3ter) | dict(parameters or {})
-                zips = {"ingest-relay": package(require(binary)), "dead-letter": package(require(DEAD_LETTER_BINARY))}
+                shipped = {"ingest-relay": binary, "dead-letter": DEAD_LETTER_BINARY, "ingest-watch": INGEST_WATCH_BINARY}
+                zips = {name: package(require(built)) for name, built in shipped.items()}
                 outputs = stack.enter_context(deployed(aws, zips, chosen))
                 running = Local(emulator=aws, sandbox=m3ter, outputs=outputs, logs=logs)
                 stack.callback(_keep_output, running)
@@ -126,7 +127,11 @@ def _parameters(m3ter: Sandbox) -> dict[str, str]:
 
 def _keep_output(running: Local) -> None:
     try:
-        files = {function.RELAY: "function.log", function.DEAD_LETTER: "dead-letter.log"}
+        files = {
+            function.RELAY: "function.log",
+            function.DEAD_LETTER: "dead-letter.log",
+            function.INGEST_WATCH: "ingest-watch.log",
+        }
         lines = {name: running.function_output(which) for which, name in files.items()}
     except (BotoCoreError, ClientError) as error:
         # Said, not raised: it would stand in front of what ended the block.

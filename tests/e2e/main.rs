@@ -1,4 +1,4 @@
-//! The shipped binaries as processes: `target/release/ingest-relay` and, in `dead_letter`, the other function, driven as
+//! The shipped binaries as processes: `target/release/ingest-relay` and, in `dead_letter` and `ingest_watch`, the other functions, driven as
 //! Lambda drives them, over real sockets.
 //!
 //! The rule: what is tested here is the file that is deployed, with the settings that a template gives it, and everything
@@ -16,6 +16,8 @@ mod credentials;
 mod dead_letter;
 #[cfg(test)]
 mod hanging;
+#[cfg(test)]
+mod ingest_watch;
 #[cfg(test)]
 mod m3ter;
 #[cfg(test)]

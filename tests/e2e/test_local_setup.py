@@ -32,10 +32,11 @@ STOP_DEADLINE_S = 30.0
 
 def test_the_stack_is_deployed_with_the_template_but_for_the_places_of_the_zips() -> None:
     original = (ROOT / "template.yaml").read_text().splitlines()
-    template = _template({"ingest-relay": "s3://bucket/relay", "dead-letter": "s3://bucket/dead"}).splitlines()
+    zips = {name: f"s3://bucket/{name}" for name in ("ingest-relay", "dead-letter", "ingest-watch")}
+    template = _template(zips).splitlines()
     changed = [(a, b) for a, b in zip(original, template, strict=True) if a != b]
     places = [(name.split()[1], place.split()[1]) for name, place in changed]
-    assert places == [("target/lambda/ingest-relay/", "s3://bucket/relay"), ("target/lambda/dead-letter/", "s3://bucket/dead")]
+    assert places == [(f"target/lambda/{name}/", place) for name, place in zips.items()]
 
 
 def test_the_secret_is_known_by_its_arn(relay: Local) -> None:

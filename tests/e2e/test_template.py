@@ -12,7 +12,7 @@ from infra.local.settings import ROOT, TEMPLATE
 FOURTEEN_DAYS_S = 14 * 24 * 3600
 """The longest SQS keeps a message."""
 
-FUNCTIONS = {"ingest-relay": "Function", "dead-letter": "DeadLetterFunction"}
+FUNCTIONS = {"ingest-relay": "Function", "dead-letter": "DeadLetterFunction", "ingest-watch": "IngestWatchFunction"}
 """The functions' packages, and what they are called in the template."""
 
 MAPPINGS = {"Queue": "QueueToFunction", "DeadLetterQueue": "DeadLetterQueueToFunction"}
@@ -146,7 +146,7 @@ def test_the_role_names_every_action_and_every_resource(template: dict[str, Any]
         for resource in _as_list(statement["Resource"]):
             # A resource of this stack, by reference; at most everything below one of them.
             place = resource.get("Fn::GetAtt") or resource["Fn::Sub"]
-            assert place.removesuffix("/relay/*").removesuffix(":log-stream:*").count("*") == 0
+            assert re.sub(r"(/relay/([a-z]+/)?|:log-stream:)\*$", "", place).count("*") == 0
 
 
 def _allowed(template: dict[str, Any], function: str) -> set[str]:
@@ -193,6 +193,38 @@ def test_the_dead_letter_function_may_only_drain_its_queue_and_write_the_store_a
     assert resources["DrainTheDeadLetterQueue"] == {"Fn::GetAtt": "DeadLetterQueue.Arn"}
     assert resources["WriteTheStore"] == {"Fn::Sub": "${StoreBucket.Arn}/relay/*"}
     assert "${DeadLetterFunctionLogGroup}" in resources["WriteTheLog"]["Fn::Sub"]
+
+
+def test_the_function_that_looks_may_only_read_three_folders_and_write_its_log(template: dict[str, Any]) -> None:
+    allowed = {"s3:ListBucket", "s3:GetObject", "logs:CreateLogStream", "logs:PutLogEvents"}
+    assert _allowed(template, "IngestWatchFunction") == allowed
+    statements = {statement["Sid"]: statement for statement in _statements(template, "IngestWatchFunction")}
+    assert statements["ListTheStore"]["Resource"] == {"Fn::GetAtt": "StoreBucket.Arn"}
+    assert statements["ListTheStore"]["Condition"] == {"StringLike": {"s3:prefix": "relay/*"}}
+    folders = [f"${{StoreBucket.Arn}}/relay/{folder}/*" for folder in ("quarantine", "actions", "ledger")]
+    assert statements["ReadTheStore"]["Resource"] == [{"Fn::Sub": folder} for folder in folders]
+    assert "${IngestWatchFunctionLogGroup}" in statements["WriteTheLog"]["Resource"]["Fn::Sub"]
+
+
+def test_the_quarantine_is_looked_at_every_hour_by_nobody_but_its_schedule(template: dict[str, Any]) -> None:
+    rule = _properties(template, "IngestWatchSchedule")
+    assert rule["ScheduleExpression"] == "rate(1 hour)"
+    assert [target["Arn"] for target in rule["Targets"]] == [{"Fn::GetAtt": "IngestWatchFunction.Arn"}]
+    permission = _properties(template, "IngestWatchScheduleMayInvoke")
+    assert permission["FunctionName"] == {"Ref": "IngestWatchFunction"}
+    assert permission["Principal"] == "events.amazonaws.com"
+    assert permission["SourceArn"] == {"Fn::GetAtt": "IngestWatchSchedule.Arn"}
+    # A look is over before the next one is due, though it be asked for twice again.
+    assert 3 * _properties(template, "IngestWatchFunction")["Timeout"] < 3600
+
+
+def test_what_is_not_known_rings_and_does_not_pass_for_nothing(template: dict[str, Any]) -> None:
+    soon, unknown = (_alarms(template)[name] for name in ("LeavesWindowSoonAlarm", "QuarantineNotLookedAtAlarm"))
+    assert soon["TreatMissingData"] == "ignore"
+    assert (unknown["MetricName"], unknown["Dimensions"]) == (soon["MetricName"], soon["Dimensions"])
+    assert (unknown["Statistic"], unknown["ComparisonOperator"], unknown["Threshold"]) == ("SampleCount", "LessThanThreshold", 1)
+    assert unknown["TreatMissingData"] == "breaching"
+    assert unknown["Period"] * unknown["EvaluationPeriods"] == 3 * 3600
 
 
 @pytest.mark.parametrize("name", FUNCTIONS.values())
@@ -292,5 +324,5 @@ def test_the_age_of_dead_letters_rings_before_sqs_no_longer_counts_them(template
 
 def test_the_outputs_are_what_the_next_command_needs(template: dict[str, Any]) -> None:
     needed = {"QueueUrl", "DeadLetterQueueUrl", "StoreUrl", "SecretArn", "FunctionName", "LogGroupName"}
-    needed |= {"DeadLetterFunctionName", "DeadLetterLogGroupName"}
+    needed |= {f"{which}{kind}" for which in ("DeadLetter", "IngestWatch") for kind in ("FunctionName", "LogGroupName")}
     assert template["Outputs"].keys() == needed

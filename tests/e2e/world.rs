@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use m3ter_sandbox::{Category, Credentials, Ledger, LedgerQuery, MeterRequest, Options, Sandbox, State};
 use relay_store::{Entry, Line, S3Access, Store};
-use runtime_api::{AwsStub, Function, FunctionSpec, Invocation, Outcome, Output, SqsEvent, StartError, StoredObject, check_response};
+use runtime_api::{
+    AwsStub, Function, FunctionSpec, Invocation, Outcome, Output, SqsEvent, StartError, StoredObject, check_response,
+};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 

@@ -104,7 +104,8 @@ fn what_the_template_allows_the_function_takes_and_the_next_it_refuses() {
             ranges += 1;
         }
         if let Some(values) = described.get("AllowedValues") {
-            let values: Vec<&str> = values.trim_matches(['[', ']']).split(',').map(|value| value.trim().trim_matches('"')).collect();
+            let values: Vec<&str> =
+                values.trim_matches(['[', ']']).split(',').map(|value| value.trim().trim_matches('"')).collect();
             assert!(values.iter().all(|value| starts_with(setting, value)), "{parameter}: {values:?}");
             assert!(!starts_with(setting, "something-else"), "{parameter}");
             ranges += 1;

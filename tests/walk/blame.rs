@@ -110,6 +110,22 @@ async fn without_an_acceptance_one_search_goes_down_to_a_single_measurement_and_
 }
 
 #[tokio::test(start_paused = true)]
+async fn refusals_that_leave_no_time_to_search_are_not_searched_and_counted_as_unproven() {
+    let world = World::with(Setup { in_flight: 1, ..Setup::default() });
+    let measurements = many("a", 1_002);
+    let slow = |place: usize, delay_ms: u64| {
+        FaultRule::new(Fault::Delay { delay_ms }).containing(Containing::uid(uid(&measurements[place])))
+    };
+    // One batch is turned down at 10 s, the other at 35 s of 48.
+    for rule in [slow(0, 10_000), slow(1_000, 25_000), FaultRule::new(Fault::status(400))] {
+        world.sandbox.add_fault(rule);
+    }
+    let handled = world.deliver(&[Message::of("m-1", &measurements)]).await;
+    handled.counts(&[("Returned", 1), ("Quarantined", 0), ("Unproven", 2), ("Attempts", 2)]);
+    assert_eq!(handled.took, Duration::from_secs(35));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lone_suspect_without_evidence_is_returned_and_with_evidence_quarantined() {
     let world = World::new();
     let suspect = Message::of("m-1", &[good("s")]);
@@ -205,16 +221,17 @@ async fn a_403_for_one_measurement_is_blamed_on_it_once_a_witness_was_accepted_a
 
 #[tokio::test(start_paused = true)]
 async fn a_403_that_leaves_no_time_to_call_a_witness_blames_nobody() {
-    let world = World::new();
+    let world = World::with(Setup { in_flight: 1, ..Setup::default() });
     let measurements = many("a", 1_001);
     let holding = |place: usize, fault: Fault| FaultRule::new(fault).containing(Containing::uid(uid(&measurements[place])));
-    // The full batch is accepted under a fresh token. The batch of one is turned down under both, after 20 s each.
+    // The full batch is accepted under a fresh token after 10 s. The batch of one is turned down at 35 s of 48.
+    world.sandbox.add_fault(holding(0, Fault::Delay { delay_ms: 5_000 }));
     world.sandbox.add_fault(holding(0, Fault::status(403)).times(1));
-    world.sandbox.add_fault(holding(1_000, Fault::Delay { delay_ms: 20_000 }));
+    world.sandbox.add_fault(holding(1_000, Fault::Delay { delay_ms: 25_000 }));
     world.sandbox.add_fault(holding(1_000, Fault::status(403)));
     let handled = world.deliver(&[Message::of("m-1", &measurements)]).await;
-    handled.counts(&[("Returned", 1), ("Accepted", 1_000), ("Quarantined", 0), ("Unproven", 1), ("Attempts", 4)]);
-    assert_eq!(handled.took, Duration::from_secs(40));
+    handled.counts(&[("Returned", 1), ("Accepted", 1_000), ("Quarantined", 0), ("Unproven", 1), ("Attempts", 3)]);
+    assert_eq!(handled.took, Duration::from_secs(35));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,7 +1,12 @@
 //! What Lambda sees: the answer, the log, and how the queue is braked.
 
 use std::collections::BTreeSet;
+use std::io::Write;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use lambda_shell::Call;
 use lambda_shell::answer::HandlerError;
 use m3ter_client::Clock;
@@ -63,6 +68,32 @@ async fn nulls_and_missing_fields_in_one_record_harm_no_other() {
     assert_eq!(world.ledger().totals.ingested, 1);
     let reasons: Vec<String> = world.quarantined().await.into_iter().map(|entry| entry.reason).collect();
     assert_eq!(reasons, ["Empty", "Empty"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_quarantined_keeps_its_messages_attributes_and_the_encoding_only_with_the_body_that_has_it() {
+    let world = World::new();
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    gzip.write_all(bad("a").to_string().as_bytes()).unwrap();
+    let packed = STANDARD.encode(gzip.finish().unwrap());
+    let text = |value: &str| json!({"stringValue": value, "dataType": "String"});
+    let attributes = json!({"Content-Encoding": text("gzip"), "tenant": text("t")});
+    let event = json!({"Records": [
+        {"messageId": "m-1", "body": packed, "messageAttributes": attributes},
+        {"messageId": "m-2", "body": "not packed", "messageAttributes": attributes},
+    ]});
+    let call = Call { request_id: "r", deadline_ms: START_MS + 60_000, trace: None, now_ms: START_MS };
+    let (mut log, mut rng) = (Vec::new(), fastrand::Rng::with_seed(1));
+    world.function.handle(&event.to_string(), call, &mut rng, &mut log).await.unwrap();
+    let kept = world.quarantined().await;
+    let seen = kept.iter().map(|entry| {
+        let names: BTreeSet<&str> =
+            entry.attributes.iter().flat_map(|all| all.iter()).map(|attribute| attribute.name.as_str()).collect();
+        (entry.message_id.as_str(), entry.measurement.is_some(), entry.body.as_deref(), names)
+    });
+    let expected =
+        [("m-1", true, None, ["tenant"].into()), ("m-2", false, Some("not packed"), ["Content-Encoding", "tenant"].into())];
+    assert_eq!(seen.collect::<Vec<_>>(), expected);
 }
 
 /// A world with a canary in every body, account, uid and secret, in trouble of every kind.

@@ -157,7 +157,7 @@ async fn a_refusal_is_no_evidence() {
     let world = World::new();
     world.sandbox.add_fault(FaultRule::new(Fault::status(400)));
     let session = world.session();
-    session.submit(batch()).await.submitted;
+    session.submit(batch()).await;
     assert!(!session.accepted_under(1));
 }
 

@@ -1,7 +1,9 @@
 //! The life of a function: it starts, handles one invocation after another, and ends with its environment.
 //!
 //! A panic is the relay's defect, never the messages': it fails its invocation, which leaves them all in the queue, and the
-//! process goes on. The log says where it happened; its message may quote data, and is not said.
+//! process goes on. The log says where it happened; its message may quote data, and is not said. So it is with an error.
+//!
+//! What an event and an answer are is a function's own affair: one that SQS feeds answers with [`crate::answer::Answer`].
 
 use std::io::Write;
 use std::panic::AssertUnwindSafe;
@@ -10,9 +12,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures_util::FutureExt;
 use lambda_runtime::{LambdaEvent, service_fn};
+use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::answer::{Answer, HandlerError};
 use crate::call::Call;
 use crate::line;
 
@@ -20,12 +22,12 @@ use crate::line;
 pub type Error = lambda_runtime::Error;
 
 /// Starts a function and has it handle events for as long as Lambda hands it any. `handle` gets the event's text, and a log to write
-/// whole lines to.
+/// whole lines to. Lambda gets its answer, or, for an invocation that failed, the text of its error.
 ///
 /// A function that cannot start says why, with every setting that is not as it should be, and ends.
-pub async fn run<F>(
+pub async fn run<F, A: Serialize, E: Into<Error>>(
     start: impl Future<Output = Result<F, Error>>,
-    handle: impl AsyncFn(&F, &str, Call<'_>, &mut dyn Write) -> Result<Answer, HandlerError>,
+    handle: impl AsyncFn(&F, &str, Call<'_>, &mut dyn Write) -> Result<A, E>,
 ) -> ExitCode {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -47,11 +49,11 @@ pub async fn run<F>(
     }
 }
 
-async fn invoke<F>(
+async fn invoke<F, A, E: Into<Error>>(
     function: &F,
-    handle: &impl AsyncFn(&F, &str, Call<'_>, &mut dyn Write) -> Result<Answer, HandlerError>,
+    handle: &impl AsyncFn(&F, &str, Call<'_>, &mut dyn Write) -> Result<A, E>,
     event: LambdaEvent<Box<RawValue>>,
-) -> Result<Answer, Error> {
+) -> Result<A, Error> {
     let context = event.context;
     let call = Call {
         request_id: &context.request_id,
@@ -61,8 +63,8 @@ async fn invoke<F>(
     };
     let mut log = std::io::stdout().lock();
     match AssertUnwindSafe(handle(function, event.payload.get(), call, &mut log)).catch_unwind().await {
-        Ok(answer) => Ok(answer?),
-        Err(_) => Err("the invocation panicked; all its messages stay in the queue".into()),
+        Ok(answer) => answer.map_err(Into::into),
+        Err(_) => Err("the invocation panicked; what it was given comes again".into()),
     }
 }
 
@@ -82,6 +84,7 @@ mod tests {
     use lambda_runtime::Context;
 
     use super::*;
+    use crate::answer::{Answer, HandlerError};
     use crate::event::NotAnSqsEvent;
 
     /// Handles one event by what it says; the function is a text that the answer must come from.
@@ -105,12 +108,23 @@ mod tests {
 
     #[tokio::test]
     async fn an_invocation_that_panics_fails_without_the_words_of_the_panic_and_the_next_is_handled() {
-        check("\"panic\"", Err("the invocation panicked; all its messages stay in the queue")).await;
+        check("\"panic\"", Err("the invocation panicked; what it was given comes again")).await;
         check("{}", Ok(0)).await;
     }
 
     #[tokio::test]
     async fn an_event_that_cannot_be_answered_fails_its_invocation() {
         check("\"odd\"", Err("expected an SQS event: {\"Records\":[…]}")).await;
+    }
+
+    #[tokio::test]
+    async fn an_answer_may_be_anything_and_so_may_an_error() {
+        let handle = async |_: &(), event: &str, _: Call<'_>, _: &mut dyn Write| match event {
+            "1" => Ok(7),
+            _ => Err("expected 1"),
+        };
+        let event = |text: &str| LambdaEvent::new(RawValue::from_string(text.into()).unwrap(), Context::default());
+        assert_eq!(invoke(&(), &handle, event("1")).await.unwrap(), 7);
+        assert_eq!(invoke(&(), &handle, event("2")).await.unwrap_err().to_string(), "expected 1");
     }
 }
