@@ -14,8 +14,11 @@ use crate::world::{Ended, run};
 
 /// Worlds of a plain `cargo test`, which is not optimised. `make sim` runs 2,000.
 const WORLDS: u64 = 60;
-/// From so many worlds on, everything must have happened.
+/// From so many worlds on, everything must have happened. The rarest two faults meet once in 2,000 worlds; they do among the
+/// first 2,000, which everybody runs.
 const WORLDS_FOR_EVERYTHING: u64 = 2_000;
+/// The same from any other seed than 0, where chance decides.
+const WORLDS_FOR_EVERYTHING_ELSEWHERE: u64 = 20_000;
 
 /// What must have happened at least once: each answer's meaning, each exit of the walk, each reason, each end at m3ter.
 const SOMETIMES: [&str; 66] = [
@@ -264,7 +267,7 @@ fn every_law_holds_in_every_world() {
         tally.worlds,
         tally.failed.keys().next()
     );
-    if worlds >= WORLDS_FOR_EVERYTHING {
+    if worlds >= if from == 0 { WORLDS_FOR_EVERYTHING } else { WORLDS_FOR_EVERYTHING_ELSEWHERE } {
         let missing = tally.missing();
         assert!(missing.is_empty(), "did not happen, or too rarely: {missing:#?}");
     }
