@@ -2,13 +2,14 @@
 //! a limit of the relay is there for.
 
 use std::io::Write;
+use std::time::Duration;
 
 use relay_core::limits::{INVOCATION_INFLATED_BYTES_MAX, INVOCATION_MEASUREMENTS_MAX, MESSAGE_MEASUREMENTS_MAX};
 use runtime_api::{RECORDS_MAX, Record, SqsEvent};
 use serde_json::Value;
 
 use crate::usage::{body, but, event_of, gzipped};
-use crate::world::{Delivery, World};
+use crate::world::{Delivery, Outside, World};
 
 /// What a function of Lambda's smallest size has.
 const SMALLEST_FUNCTION_BYTES: u64 = 128 << 20;
@@ -103,4 +104,33 @@ async fn a_message_of_many_refusals_and_huge_attributes_is_kept_and_the_smallest
     delivery.counts(&[("Done", 1), ("Quarantined", MESSAGE_MEASUREMENTS_MAX as u64), ("Attempts", 0)]);
     let peak_bytes = cost("80,000 refusals with 0.8 MB of attributes", &world, &event_of([Record::new("")]), &delivery);
     assert!(peak_bytes < SMALLEST_FUNCTION_BYTES, "{peak_bytes}");
+}
+
+/// The price of the ledger, side by side: five full events after one to warm up, each in its own process. A figure, no verdict.
+#[tokio::test]
+async fn a_ledger_in_full_in_uids_and_off_holds_what_its_mode_says() {
+    let mut spent_ms = Vec::new();
+    for (mode, lines) in [("off", 0), ("uids", RECORDS_MAX), ("full", RECORDS_MAX)] {
+        let outside = Outside::start().await;
+        let spec = outside.spec().env("LEDGER_MODE", mode);
+        let mut world = outside.run(spec).await;
+        let (mut before, mut spent) = (Duration::ZERO, Duration::ZERO);
+        for round in 0..6 {
+            let bodies = (0..RECORDS_MAX).map(|number| world.usage.small(&format!("{round}-{number}")).to_string());
+            let event = SqsEvent::builder().short_receipt_handles().bodies(bodies).build().unwrap();
+            let delivery = world.deliver(&event).await;
+            delivery.counts(&[("Done", RECORDS_MAX as u64), ("Recorded", lines as u64)]);
+            let now = world.function.usage().unwrap().cpu;
+            (before, spent) = (now, if round == 0 { spent } else { spent + now.saturating_sub(before) });
+        }
+        assert_eq!(world.recorded().len(), 6 * lines);
+        spent_ms.push(spent.as_secs_f64() * 1_000.0 / 5.0);
+    }
+    let [off, uids, full] = spent_ms[..] else { panic!("three modes") };
+    let figures = format!(
+        "10,000 messages without a ledger {off:.1} ms of processor time; with uids {:.2} times that, in full {:.2} times",
+        uids / off,
+        full / off
+    );
+    writeln!(std::io::stderr(), "{figures}").unwrap();
 }
