@@ -99,6 +99,17 @@ async fn a_store_that_fails_or_hangs_returns_the_message_and_holds_up_no_other()
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pointer_to_a_compressed_body_that_cannot_be_fetched_now_is_returned_and_not_taken_for_the_body() {
+    let (world, bucket) = world(&[]).await;
+    bucket.gets(Gets::Fail);
+    let attributes = json!({"Content-Encoding": {"Type": "String", "Value": "gzip"}});
+    let message = pointer("canary-bucket", "k");
+    let sns = json!({"Type": "Notification", "Message": message, "MessageAttributes": attributes});
+    let messages = [to("m-1", "k").attribute("Content-Encoding", "gzip"), Message::raw("m-2", &sns.to_string())];
+    world.deliver(&messages).await.counts(&[("Returned", 2), ("PayloadPointers", 2), ("Quarantined", 0)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_bucket_that_no_setting_names_is_not_read_and_its_messages_come_back_until_they_are_exhausted() {
     let (world, _) = world(&[]).await;
     let stranger = Message::raw("m-1", &pointer("somebody-else", "k"));

@@ -73,6 +73,10 @@ pub fn decode<'a>(
     budget: &mut InflateBudget,
     found: &mut Vec<Found<'a>>,
 ) -> Decoded {
+    // The pointer itself is never encoded, whatever the message says of its payload.
+    if pointer::pointer(message, arena).is_some() {
+        return Decoded::Pointer;
+    }
     let mut sink = Sink { message: index, position: 0, arena, found };
     let body = match inflate::inflate(message.body, message.attribute(CONTENT_ENCODING), arena, budget) {
         Inflated::Text(text) => text,
