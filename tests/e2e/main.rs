@@ -21,6 +21,8 @@ mod ingest_watch;
 #[cfg(test)]
 mod m3ter;
 #[cfg(test)]
+mod payloads;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod pump;
