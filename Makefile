@@ -71,14 +71,14 @@ mutants: $(addprefix mutants-of-,$(CRATE)) ## change the code in hundreds of way
 
 # In a copy that cargo-mutants makes. The tests of relay-core are its own; those of the other two are mostly in tests/walk, which
 # what their unit tests did not notice meets then. What survives is the result and no error (exit codes 2 and 3);
-# docs/MUTANTS.md says which do, and why.
+# docs/MUTANTS.md says which do, and why. (The second baseline would look for `walk` in the changed package, so it is left out.)
 MUTATE = PATH="$(CURDIR)/$(CARGO_MUTANTS_FOLDER)/bin:$$PATH" CARGO_PROFILE_DEV_DEBUG=0 nice cargo mutants --colors never --timeout 120 \
 	--package $* --output target/mutants/$*
 UNLESS_SURVIVED = case $$? in (2 | 3) ;; (*) exit 1 ;; esac
 mutants-of-%: $(CARGO_MUTANTS_FOLDER)/bin/cargo-mutants
 	@mkdir -p target/mutants
 	$(MUTATE) || $(UNLESS_SURVIVED)
-	$(if $(filter-out relay-core,$*),$(MUTATE) --iterate --test-package relay-tests --cargo-arg=--test=walk || $(UNLESS_SURVIVED))
+	$(if $(filter-out relay-core,$*),$(MUTATE) --iterate --baseline=skip --test-package relay-tests --cargo-arg=--test=walk || $(UNLESS_SURVIVED))
 
 clean-local: ## delete what these targets installed and logged
 	rm -rf .local
