@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use m3ter_sandbox::{Containing, Fault, FaultRule};
+use m3ter_sandbox::{Containing, Fault, FaultRule, Route};
 use serde_json::{Value, json};
 use tokio::time::advance;
 
@@ -328,4 +328,21 @@ async fn a_permission_that_ends_in_the_middle_of_an_invocation_blames_nobody() {
     handled.counts(&[("Returned", 1), ("Accepted", 1_000), ("Quarantined", 0), ("Unproven", 1), ("Attempts", 4)]);
     world.sandbox.clear_faults();
     assert!(world.is_done(&Message::of("m-1", &many("a", 1_001))).await);
+}
+
+/// When all that is left are culprits, nothing more is accepted under a token that is new then.
+#[tokio::test(start_paused = true)]
+async fn culprits_are_found_also_where_a_token_ends_while_they_are_looked_for_whenever_that_is() {
+    for sent_before in 0..24 {
+        let world = World::new();
+        world.sandbox.add_fault(FaultRule::new(Fault::status(401)).on(Route::Ingest).skip(sent_before).times(1));
+        let mut measurements = many("a", 32);
+        for (culprit, place) in [5, 6, 20].into_iter().enumerate() {
+            measurements[place] = good(&format!("culprit-{culprit}"));
+            let uid = Containing::uid(format!("canary-culprit-{culprit}"));
+            world.sandbox.add_fault(FaultRule::new(Fault::status(400)).containing(uid));
+        }
+        let handled = world.deliver(&[Message::of("m-1", &measurements)]).await;
+        assert_eq!((handled.count("Done"), handled.count("Quarantined")), (1, 3), "after {sent_before} requests");
+    }
 }

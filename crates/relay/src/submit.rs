@@ -6,6 +6,7 @@
 //! The acceptance must be older than the request that was turned down, else a fault of ours may just have ended in between:
 //! such a lone suspect is tried again. And a 403 may mean that token or permission ended a moment ago: before it is blamed on
 //! data, something that was accepted is sent once more, as a witness. That is harmless, since m3ter drops a uid it has seen.
+//! A witness is called as well when only suspects are left under a token that is newer than the last acceptance.
 //!
 //! What is wide goes first, batches that were not tried yet above all, so that the many who are not to blame are soon accepted.
 //! Then the earliest measurements: the time that is left settles a few messages whole, not all of them half, and a
@@ -139,6 +140,8 @@ struct Flight<'f, 's, 'a> {
     accused: Vec<Suspect>,
     /// Whether the batch under way is the witness.
     witness_is_called: bool,
+    /// Whether a witness was turned down: then the fault may be ours, and no other is called for suspects.
+    witness_failed: bool,
     search_requests_left: u32,
 }
 
@@ -166,6 +169,7 @@ impl<'f, 's, 'a> Flight<'f, 's, 'a> {
             suspects: Vec::new(),
             accused: Vec::new(),
             witness_is_called: false,
+            witness_failed: false,
             search_requests_left: SEARCH_REQUESTS_MAX,
         }
     }
@@ -246,23 +250,28 @@ impl<'f, 's, 'a> Flight<'f, 's, 'a> {
         suspect.batch.members.into_iter().for_each(|index| set(self.fates, index, fate.clone()));
     }
 
-    /// Sends something that was accepted again, if anybody is accused and there is time. False when there is nothing to send.
+    /// Sends something that was accepted again, if anybody is accused, or suspected under a token that came after the last
+    /// acceptance, and there is time. False when there is nothing to send.
     fn call_witness(&mut self) -> bool {
+        let is_wanted = !self.accused.is_empty() || (!self.suspects.is_empty() && !self.witness_failed);
         let witness = self.fates.iter().position(|fate| *fate == Fate::Accepted);
-        let Some(witness) = witness.filter(|_| !self.accused.is_empty() && self.session.has_time()) else { return false };
+        let Some(witness) = witness.filter(|_| is_wanted && self.session.has_time()) else { return false };
         self.witness_is_called = true;
         self.queue.push_back(Batch { members: vec![witness] });
         true
     }
 
-    /// Whoever was refused under a token that still works is to blame; of the others nobody can tell.
+    /// Whoever was refused under a token that still works is to blame; of the others nobody can tell. Suspects that the
+    /// witness speaks for are looked into.
     fn hear(&mut self, witness: &Submitted) {
+        self.witness_failed |= *witness != Submitted::Accepted;
         for accused in std::mem::take(&mut self.accused) {
             match *witness == Submitted::Accepted && self.session.accepted_under(accused.generation) {
                 true => self.blame(accused),
                 false => self.flown.unproven += 1,
             }
         }
+        self.release_suspects();
     }
 
     fn look_into<const N: usize>(&mut self, batches: [Batch; N]) {
