@@ -24,7 +24,7 @@ WORLDS := 2000
 FUNCTIONS := ingest-relay dead-letter ingest-watch
 
 .DEFAULT_GOAL := help
-.PHONY: demo up test sim planted chaos bench-explain lint build audit fuzz mutants clean-local help tools functions $(FUNCTIONS)
+.PHONY: demo up dashboard test sim planted chaos bench-explain bench-preflight lint build audit fuzz mutants clean-local help tools functions $(FUNCTIONS)
 
 demo: tools build ## deploy everything locally, send 10,000 demo measurements, and balance the books
 	$(VENV)/python -m infra.local demo
@@ -44,11 +44,17 @@ sim: ## the simulation: 2,000 worlds of faults; WORLDS=n, FROM=n run others; SEE
 planted: ## plant defects in a copy of the tree and show that the simulation catches each; SOME=n plants a few
 	$(PYTHON) tests/sim/planted.py $(if $(SOME),--some $(SOME))
 
+dashboard: tools build ## draw docs/dashboard.svg: the dashboard, with the numbers of a few demos
+	$(VENV)/python -m infra.dashboard
+
 chaos: tools build ## kill the deployed function 200 times while answers are lost, and count: SEED=n, KILLS=n, MEASUREMENTS=n
 	$(VENV)/python -m tests.e2e.chaos $(if $(SEED),--seed $(SEED)) $(if $(KILLS),--kills $(KILLS)) $(if $(MEASUREMENTS),--measurements $(MEASUREMENTS))
 
 bench-explain: ## explain one measurement among ten million ledger lines: time printed, memory judged
 	cargo run --release --locked --package recovery --example bench-explain -- .local/bench-explain
+
+bench-preflight: ## walk with and without a catalogue of 100,000 accounts: the ratio is printed, nothing judged
+	cargo run --release --locked --package relay --example bench-preflight
 
 lint: tools $(filter $(CARGO_DENY_FOLDER)/%,$(CARGO_DENY)) ## every check that changes nothing
 	cargo fmt --all --check

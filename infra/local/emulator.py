@@ -114,7 +114,7 @@ def _variables(port: int, files: Path) -> dict[str, str]:
         TMPDIR=str(files),
         SFTP_ENABLED="0",  # these two would listen on ports of their own
         IOT_MTLS_ENABLED="0",
-        SERVICES="cloudformation,iam,lambda,logs,s3,secretsmanager,sqs,sts",
+        SERVICES="cloudformation,cloudwatch,iam,lambda,logs,s3,secretsmanager,sqs,sts",
         PYTHONUNBUFFERED="1",
     )
 

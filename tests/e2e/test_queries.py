@@ -20,14 +20,24 @@ from tests.e2e import queries
 from tests.e2e.queries import NOW, QUERIES, TODAY, VIEWS, YESTERDAY, Row, World, ask, connect
 
 QUESTIONS = sorted(path.name for path in (QUERIES / "duckdb").glob("*.sql") if path != VIEWS)
-TABLES = {"ledger": "ledger/v1", "quarantine": "quarantine/v1", "actions": "actions/v1"}
+TABLES = {"ledger": "ledger/v1", "quarantine": "quarantine/v1", "actions": "actions/v1", "acts": "watch/v1/acts"}
 DAY_MS = 86_400_000
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    """What the relay wrote. Its stack is gone by then."""
-    return queries.world(tmp_path_factory)
+    """What the relay wrote, its stack is gone by then; and beside it, as ingest-watch writes them, acts about other uids."""
+    world = queries.world(tmp_path_factory)
+    rejected = _act("rejected", "quarantined", type="UndefinedMeter", reason="UndefinedMeter", qid="q-0")
+    others = [("sent-again", "receipt"), ("sent-again", "receipt"), ("derived", "recorded"), ("unknown", "unjudged")]
+    _write(world.store, "watch/v1/acts", [rejected, *(_act(uid, outcome) for uid, outcome in others)], TODAY.strftime("dt=%Y-%m-%d"))
+    return world
+
+
+def _act(uid: str, outcome: str, **other: Any) -> Row:
+    """What was done about one of m3ter's events, as ingest-watch writes it: a line of `watch/v1/acts`."""
+    act = {"event": f"e-{uid}", "event_at": round(TODAY.timestamp() * 1000), "type": "DuplicateUid", "outcome": outcome, "uid": uid}
+    return act | {"meter": "m", "account": "acme"} | other
 
 
 def _at(ms: int) -> datetime:
@@ -173,6 +183,10 @@ def _leaves_window(world: World) -> None:
     assert found["replay_until"] == _at(entry["first_sent_at"] + 34 * DAY_MS)
 
 
+def _rejected_later(world: World) -> None:
+    assert ask(world.store, "rejected_later.sql") == []  # here m3ter rejected nothing that it had accepted; below it does
+
+
 def _incomplete(world: World) -> None:
     assert ask(world.store, "incomplete.sql") == []
 
@@ -188,6 +202,7 @@ EXPECTED: dict[str, Callable[[World], None]] = {
     "never_answered.sql": _never_answered,
     "quarantine_now.sql": _quarantine_now,
     "reconciliation.sql": _reconciliation,
+    "rejected_later.sql": _rejected_later,
     "two_contents.sql": _two_contents,
 }
 
@@ -201,9 +216,9 @@ def test_a_question_is_answered_from_what_the_relay_wrote(world: World, name: st
     EXPECTED[name](world)
 
 
-def _write(store: Path, folder: str, lines: list[Row]) -> Path:
+def _write(store: Path, folder: str, lines: list[Row], part: str = "dt=2026-11-22/hr=07") -> Path:
     """Writes `lines` as one more object of a store, as the relay does."""
-    path = store / folder / "dt=2026-11-22" / "hr=07" / "more.ndjson.zst"
+    path = store / folder / part / "more.ndjson.zst"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(zstandard.compress("".join(f"{json.dumps(line)}\n" for line in lines).encode()))
     return path
@@ -262,6 +277,90 @@ def test_what_comes_later_or_seldom_is_understood_too(world: World, tmp_path: Pa
     ]
     assert ("no", "NotAMeasurement", 2, True, "q-6") in books
     assert ("unknown", "no", 2, True, "inside") in books
+
+
+def test_what_m3ter_rejected_later_is_told_by_reason_and_meter_and_settled_only_by_what_it_did_not_reject(
+    world: World, tmp_path: Path
+) -> None:
+    good = {line["uid"]: line for line in world.lines("ledger/v1") if line["message_id"] == world.message_ids["good"]}
+    [refused] = [entry for entry in world.lines("quarantine/v1") if entry["reason"] == "RefusedByApi"]
+    start = refused["quarantined_at"]
+
+    def entry(qid: str, uid: str, reason: str, minutes: int, of: str | None = None, **other: Any) -> Row:
+        measurement = good["good-0"]["measurement"] | {"uid": uid}
+        origin = {} if of is None else {"origin": {"kind": "replay", "of": of}}
+        fields = {"qid": qid, "uid": uid, "reason": reason, "stage": "ingest", "quarantined_at": start + minutes * 60_000}
+        return refused | fields | {"measurement": measurement, "first_sent_at": start} | origin | other
+
+    def sent(uid: str, minutes: int, of: str | None = None, calls: float = 0.1) -> Row:
+        line = good["good-0"] | {"uid": uid, "message_id": f"m-{uid}-{minutes}", "batch": f"b-{uid}-{minutes}"}
+        measurement = line["measurement"] | {"uid": uid, "measure": {"calls": calls}}
+        line |= {"sent_at": start + minutes * 60_000, "measurement": measurement, "content_hash": f"{calls}"}
+        return line if of is None else line | {"origin": {"kind": "replay", "of": of}}
+
+    def claimed(qid: str, minutes: int) -> None:
+        (tmp_path / "actions/v1" / qid).mkdir(parents=True)
+        marker = {"action": "replay", "at": start + minutes * 60_000, "run": "r"}
+        (tmp_path / "actions/v1" / qid / "replay-1.json").write_text(json.dumps(marker))
+
+    entries = [
+        entry("open", "a", "UndefinedMeter", 5),
+        entry("settled", "b", "UndefinedMeter", 5),
+        entry("again", "c", "UndefinedMeter", 5),
+        entry("dropped-again", "c", "ReplayDropped", 15, of="again"),
+        entry("conflict", "d", "UidConflict", 5),
+        entry("copies", "e", "MissingField", 5),
+        entry("copies", "e", "MissingField", 15),  # another copy, after the replay was claimed
+        entry("unread", "f", "UndefinedMeter", 5, measurement=None, body="{}"),
+    ]
+    lines = [sent(uid, 0) for uid in "abcdef"]
+    lines += [sent("b", 10, of="settled", calls=7), sent("c", 10, of="again"), sent("d", 1, calls=9), sent("e", 10)]
+    _write(tmp_path, "quarantine/v1", entries)
+    _write(tmp_path, "ledger/v1", lines)
+    for qid in ("settled", "again", "copies"):
+        claimed(qid, 9)
+    when = {"event_at": start + 4 * 60_000}
+    acts = [_act("f", "quarantined", qid="unread", **when), _act("a", "receipt", **when), _act("a", "receipt", **when)]
+    acts += [_act("a", "recorded", type="CalculationError", **when)]
+    _write(tmp_path, "watch/v1/acts", acts, "dt=2026-11-22")
+
+    settings = {"now_ms": start + 3_600_000}
+    with connect(tmp_path, **settings) as connection:
+        standings = dict(connection.execute("SELECT qid, standing FROM standings").fetchall())
+        taken = connection.execute("SELECT qid FROM standings WHERE uid_taken ORDER BY qid").fetchall()
+    assert standings == {
+        "open": "open",
+        "settled": "accepted",
+        "again": "came-back",
+        "dropped-again": "open",
+        "conflict": "open",
+        "copies": "silent",
+        "unread": "open",
+    }
+    assert taken == [("conflict",), ("dropped-again",)]
+    rows = ask(tmp_path, "rejected_later.sql", **settings)
+    assert _only(rows, "reason", "meter", "entries", "to_settle", "accepted_since") == [
+        ("UndefinedMeter", "m", 4, 2, 1),
+        ("MissingField", "m", 1, 1, 0),
+        ("ReplayDropped", "m", 1, 1, 0),
+        ("UidConflict", "m", 1, 1, 0),
+    ]
+    assert (rows[0]["first"], rows[0]["last"]) == (_at(start + 4 * 60_000), _at(start + 5 * 60_000))
+    # Counted: b with its replay's content, d with the first. The others wait in the quarantine.
+    assert _only(ask(tmp_path, "accepted_by_day.sql"), "field", "measurements", "total") == [
+        ("measure.calls", 2, Decimal("7.1")),
+    ]
+    assert _only(ask(tmp_path, "two_contents.sql"), "uid", "content_hash", "counted") == [
+        ("b", "0.1", True),
+        ("b", "7", False),
+        ("d", "0.1", True),
+        ("d", "9", False),
+    ]
+    life = ask(tmp_path, "life.sql", uid="a")
+    assert [row["event"] for row in life][-3:] == ["not calculated", "receipt", "rejected later"]
+    assert ask(tmp_path, "leaves_window.sql", now_ms=start + 31 * DAY_MS) != []
+    leaving = ask(tmp_path, "leaves_window.sql", now_ms=start + 31 * DAY_MS)
+    assert not {"conflict", "dropped-again"} & {row["qid"] for row in leaving}
 
 
 @pytest.mark.parametrize("name", QUESTIONS)
@@ -386,16 +485,15 @@ def test_a_definition_for_athena_computes_the_partitions_that_the_relay_writes(w
         return
     assert settings.pop("projection.enabled") == "true"
     template = settings.pop("storage.location.template")
-    assert settings == {
+    by_day = {
         "projection.dt.type": "date",
         "projection.dt.format": "yyyy-MM-dd",
         "projection.dt.range": "2026-01-01,NOW+1DAYS",
         "projection.dt.interval": "1",
         "projection.dt.interval.unit": "DAYS",
-        "projection.hr.type": "integer",
-        "projection.hr.range": "0,23",
-        "projection.hr.digits": "2",
     }
+    by_hour = {"projection.hr.type": "integer", "projection.hr.range": "0,23", "projection.hr.digits": "2"}
+    assert settings == (by_day if table == "acts" else by_day | by_hour)
     days = {(NOW + timedelta(days=days)).strftime("%Y-%m-%d") for days in range(2)}
     places = {template.replace("${dt}", dt).replace("${hr}", f"{hr:02}") for dt in days for hr in range(24)}
     written = {f"STORE_URL/{path.parent.relative_to(world.store)}/" for path in world.store.glob(f"{folder}/**/*.zst")}

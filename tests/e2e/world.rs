@@ -8,8 +8,11 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
+use m3ter_client::{Client, ClientSettings, Endpoint, HttpTransport, Secrets, SecretsError};
 use m3ter_sandbox::{Category, Credentials, Ledger, LedgerQuery, MeterRequest, Options, Sandbox, State};
 use relay_store::{Entry, Line, S3Access, Store};
 use runtime_api::{
@@ -30,6 +33,16 @@ pub(crate) const STORE_URL: &str = "s3://store/relay";
 const QUEUE_URL: &str = "http://127.0.0.1/123456789012/usage";
 /// Credentials at the start.
 pub(crate) const KEY: (&str, &str) = ("canary-key-1", "canary-secret-1");
+
+/// The credentials at the start, for a client beside the function's.
+struct Keys;
+
+#[async_trait]
+impl Secrets for Keys {
+    async fn read(&self) -> Result<m3ter_client::Credentials, SecretsError> {
+        Ok(m3ter_client::Credentials { access_key_id: KEY.0.into(), api_secret: KEY.1.into() })
+    }
+}
 
 /// All that the function reaches.
 pub(crate) struct Outside {
@@ -111,6 +124,14 @@ impl Outside {
         aws.secrets().set(SECRET_ARN, secret(KEY));
         let m3ter = Host::down(sandbox.clone()).serve_anew().await;
         Outside { sandbox, m3ter, aws }
+    }
+
+    /// A client of m3ter beside the function's.
+    pub(crate) fn client(&self) -> Client {
+        let api = Endpoint::parse(&self.m3ter.url()).unwrap();
+        let (org_id, ingest) = (self.sandbox.organisation().to_owned(), api.clone());
+        let settings = ClientSettings { org_id, api, ingest, requests_per_second: 50.0 };
+        Client::new(Arc::new(HttpTransport::new().unwrap()), Arc::new(Keys), &settings)
     }
 
     /// The function as the template sets it up, with a fair share of requests for a test.

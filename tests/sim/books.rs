@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::rejected::Acts;
 use crate::told::Lines;
 
 /// A line of the quarantine.
@@ -58,6 +59,10 @@ pub(crate) struct Books {
     pub(crate) kept: BTreeMap<(String, usize), Vec<Entry>>,
     /// By invocation, how many entries it stored.
     pub(crate) kept_by: HashMap<String, u64>,
+    /// What m3ter rejected, as the store holds it.
+    pub(crate) rejected: Vec<Entry>,
+    /// What was done about m3ter's events.
+    pub(crate) acted: Acts,
     /// What the ledger says.
     pub(crate) told: Lines,
     /// Every request with a batch.
@@ -121,7 +126,9 @@ impl Books {
         match name.split('/').nth(1) {
             Some("quarantine") => self.keep(name, object),
             Some("ledger") => self.told.enter(name, object),
-            Some("probe") => Ok(1),
+            Some("probe" | "catalogue") => Ok(1),
+            Some("watch") if name.ends_with("/cursor.json") => Ok(1),
+            Some("watch") => self.acted.enter(object),
             _ => Err("nobody knows what it is".into()),
         }
     }
@@ -133,6 +140,10 @@ impl Books {
         let invocation = invocation.trim_end_matches(".ndjson.zst").to_owned();
         *self.kept_by.entry(invocation).or_default() += count;
         for entry in entries {
+            if entry.stage == "ingest" {
+                self.rejected.push(entry);
+                continue;
+            }
             self.kept.entry((entry.message_id.clone(), entry.position)).or_default().push(entry);
         }
         Ok(count)

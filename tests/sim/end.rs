@@ -11,6 +11,7 @@ use crate::books::{Books, Entry};
 use crate::fault::Fault;
 use crate::made::{ALONE_BYTES_MAX, Expect, METER, Made};
 use crate::queue::Place;
+use crate::rejected;
 use crate::told;
 use crate::wire::QUEUE_ARN;
 use crate::world::World;
@@ -42,6 +43,9 @@ pub(crate) async fn ended(world: &World) {
         if let Err(what) = kept {
             return world.nature.broke(law, what);
         }
+    }
+    if let Err(what) = rejected::is_kept(world, &ledger, &end.stored).await {
+        return world.nature.broke(12, what);
     }
     for entry in end.stored.kept.values().flatten() {
         world.nature.sometimes(&format!("reason: {}", entry.reason));
@@ -265,6 +269,9 @@ impl<'w> End<'w> {
         // The clock of the environment may be four minutes wrong.
         let is_old = entry.quarantined_at - sent_ms >= plan.exhaust_ms() - 5 * 60_000;
         let exhausted = entry.reason == "Exhausted" && is_old && plan.has(Fault::Outage);
+        if self.world.goods.doubt(made).is_some_and(|doubt| doubt == entry.reason) {
+            return true;
+        }
         match made.expect {
             Expect::Good | Expect::Rejected => exhausted,
             Expect::Ahead => exhausted || (entry.reason == "TimestampInFuture" && plan.has(Fault::ClockSkew)),

@@ -79,7 +79,20 @@ pub(crate) enum Fault {
     OddRecord,
     /// The function's answer never reaches the event source mapping.
     ResponseLost,
+    /// An event is not listed until some time after it was raised, up to six hours.
+    ListedLate,
+    /// Events stand more than once in a page.
+    ListedTwice,
+    /// Pages of events move while they are read: some events are listed again, some not at all.
+    PagesShift,
+    /// The log of an event cannot be fetched.
+    LogFails,
+    /// The link to a log has expired when it is followed.
+    LinkExpired,
 }
+
+/// From here on are the faults on the way to m3ter's events, which only the job that fetches them meets.
+pub(crate) const OF_THE_RELAY: usize = Fault::ListedLate as usize;
 
 /// How often a fault occurs: in which share of worlds, and there with a chance per opportunity between two bounds.
 pub(crate) struct Likelihood {
@@ -95,7 +108,7 @@ const fn likely(fault: Fault, worlds: f64, least: f64, most: f64) -> Likelihood 
 
 /// Every fault with its likelihood, in the order of declaration. What lasts for a while or is a property of a world has a
 /// chance of 1.
-pub(crate) const FAULTS: [Likelihood; 38] = [
+pub(crate) const FAULTS: [Likelihood; 43] = [
     likely(Fault::Delay, 0.35, 0.01, 0.2),
     likely(Fault::Storm, 0.25, 1.0, 1.0),
     likely(Fault::ServerError, 0.35, 0.02, 0.4),
@@ -134,6 +147,11 @@ pub(crate) const FAULTS: [Likelihood; 38] = [
     likely(Fault::FewReceives, 0.25, 1.0, 1.0),
     likely(Fault::OddRecord, 0.3, 0.02, 0.3),
     likely(Fault::ResponseLost, 0.3, 0.03, 0.3),
+    likely(Fault::ListedLate, 0.4, 0.02, 0.5),
+    likely(Fault::ListedTwice, 0.4, 0.2, 0.8),
+    likely(Fault::PagesShift, 0.5, 0.3, 0.9),
+    likely(Fault::LogFails, 0.35, 0.01, 0.3),
+    likely(Fault::LinkExpired, 0.35, 0.02, 0.4),
 ];
 
 impl Fault {

@@ -14,7 +14,7 @@ use ingest_relay::handler::Function;
 use lambda_shell::Call;
 use m3ter_client::{Client, Clock};
 use object_store::path::Path;
-use relay::Relay;
+use relay::{LastCatalogue, Relay};
 use relay_core::guard::MissingUid;
 use relay_store::{Payloads, Store};
 use tokio::time::timeout_at;
@@ -220,13 +220,14 @@ async fn start(world: &Arc<World>, number: u32) -> Environment {
     }
     let objects = Objects { world: world.clone(), environment: number };
     let store = Store::over(Arc::new(objects), Path::from("relay"));
-    let relay = Relay { client, store, payloads: Payloads::default(), settings: config.walk };
+    let (payloads, catalogue) = (Payloads::default(), LastCatalogue::default());
+    let relay = Relay { client, store, payloads, catalogue, settings: config.walk };
     let function = Function { relay, queue: Box::new(Brake(world.clone())), name: "relay".into() };
     Environment { number, function, skew_ms, dead, is_lost: stranger.is_some(), idle_since_ms: nature.now_ms() }
 }
 
 /// The settings, as the template gives them.
-fn variable(world: &World, name: &str) -> Option<String> {
+pub(crate) fn variable(world: &World, name: &str) -> Option<String> {
     let plan = &world.nature.plan;
     let value = match name {
         "M3TER_ORG_ID" => "sandbox-org".to_owned(),
@@ -245,6 +246,7 @@ fn variable(world: &World, name: &str) -> Option<String> {
             Ledger::Uids => "uids".to_owned(),
             Ledger::Off => "off".to_owned(),
         },
+        "PREFLIGHT" => world.goods.known.as_ref()?.preflight.to_owned(),
         "LEDGER_WRITE" => if plan.ledger == Ledger::BestEffort { "best-effort" } else { "required" }.to_owned(),
         _ => return None,
     };

@@ -23,9 +23,11 @@ use crate::world::World;
 /// Whether the message can only leave the queue when it is exhausted: without anything that m3ter accepts beside it, a
 /// measurement that m3ter refuses is never proven to be the culprit.
 pub(crate) fn is_stubborn(goods: &Goods, sending: usize) -> bool {
-    let expects = || goods.sendings[sending].items.iter().map(|item| goods.made[*item].expect);
-    expects().all(|expect| matches!(expect, Expect::RefusedByApi | Expect::Refused(_) | Expect::Pointer))
-        && expects().any(|expect| matches!(expect, Expect::RefusedByApi | Expect::Pointer))
+    let items = || goods.sendings[sending].items.iter().map(|item| &goods.made[*item]);
+    let is_accepted = |made: &Made| {
+        !matches!(made.expect, Expect::RefusedByApi | Expect::Refused(_) | Expect::Pointer) && goods.doubt(made).is_none()
+    };
+    items().any(|made| matches!(made.expect, Expect::RefusedByApi | Expect::Pointer)) && !items().any(is_accepted)
 }
 
 /// Whether the measurement at `position` of a message is at m3ter or in the store.

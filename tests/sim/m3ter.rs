@@ -69,9 +69,9 @@ pub(crate) struct Door {
     pub(crate) stranger: Option<Stranger>,
 }
 
-type Answer = Result<Response<Bytes>, NoAnswer>;
+pub(crate) type Answer = Result<Response<Bytes>, NoAnswer>;
 
-fn say(status: u16, body: &'static str) -> Answer {
+pub(crate) fn say(status: u16, body: &'static str) -> Answer {
     Ok(Response::builder()
         .status(status)
         .header("content-type", "application/json")
@@ -79,7 +79,7 @@ fn say(status: u16, body: &'static str) -> Answer {
         .unwrap())
 }
 
-const PAGE: &str = "<!doctype html><html><body>Please wait</body></html>";
+pub(crate) const PAGE: &str = "<!doctype html><html><body>Please wait</body></html>";
 
 #[async_trait]
 impl Transport for Door {
@@ -159,7 +159,7 @@ impl Door {
         }
     }
 
-    async fn token(&self, request: Request<Bytes>) -> Answer {
+    pub(crate) async fn token(&self, request: Request<Bytes>) -> Answer {
         let nature = &self.world.nature;
         if nature.lasts(Fault::Outage) {
             return self.outage().await;
@@ -215,7 +215,7 @@ impl Door {
         }
     }
 
-    async fn outage(&self) -> Answer {
+    pub(crate) async fn outage(&self) -> Answer {
         let nature = &self.world.nature;
         match nature.plan.seed % 3 {
             0 => Err(NoAnswer::NoConnection),

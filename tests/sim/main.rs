@@ -16,11 +16,17 @@
 //! Absent: wall time, randomness from outside, real processes and sockets (that is `runtime-api` and `e2e`).
 
 #[cfg(test)]
+mod alone;
+#[cfg(test)]
 mod books;
 #[cfg(test)]
 mod end;
 #[cfg(test)]
 mod fault;
+#[cfg(test)]
+mod inquiry;
+#[cfg(test)]
+mod known;
 #[cfg(test)]
 mod lambda;
 #[cfg(test)]
@@ -44,11 +50,15 @@ mod queue;
 #[cfg(test)]
 mod queue_itself;
 #[cfg(test)]
+mod rejected;
+#[cfg(test)]
 mod run;
 #[cfg(test)]
 mod seams;
 #[cfg(test)]
 mod told;
+#[cfg(test)]
+mod watcher;
 #[cfg(test)]
 mod wire;
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::fault::{FAULTS, Fault};
+use crate::fault::{FAULTS, Fault, OF_THE_RELAY};
 use crate::plan::{Plan, Window};
 
 /// When every world begins: 2026-06-01T00:00:00Z in milliseconds since the epoch.
@@ -31,6 +31,8 @@ pub(crate) struct Nature {
 
 struct Kept {
     rng: fastrand::Rng,
+    /// Whether it is the turn of the job beside the relay.
+    is_watching: bool,
     struck: [u64; FAULTS.len()],
     /// How often each window of the plan struck.
     times: Vec<u64>,
@@ -62,6 +64,7 @@ impl Nature {
         let trace = Trace { hash: 0xcbf2_9ce4_8422_2325, events: 0, told };
         let kept = Kept {
             rng,
+            is_watching: false,
             struck: [0; FAULTS.len()],
             times: vec![0; plan.windows.len()],
             sometimes: BTreeMap::new(),
@@ -137,10 +140,11 @@ impl Nature {
         let now_ms = self.now_ms();
         let on = |window: &Window| window.fault == fault && (window.from_ms..window.to_ms).contains(&now_ms);
         let on = {
-            let times = &mut self.kept().times;
-            let mut left = self.plan.windows.iter().zip(times.iter_mut());
+            let mut kept = self.kept();
+            let counts = !kept.is_watching;
+            let mut left = self.plan.windows.iter().zip(kept.times.iter_mut());
             let on = left.find(|(window, times)| on(window) && **times < window.times);
-            on.map(|(window, times)| *times += u64::from(now_ms >= window.counted_from_ms)).is_some()
+            on.map(|(window, times)| *times += u64::from(counts && now_ms >= window.counted_from_ms)).is_some()
         };
         if on {
             self.struck(fault);
@@ -148,9 +152,21 @@ impl Nature {
         on
     }
 
+    /// Begins or ends the turn of the job beside the relay. It draws from `rng`, and what strikes it is counted apart: the relay has to
+    /// meet everything by itself.
+    pub(crate) fn take_turns(&self, rng: &mut fastrand::Rng) {
+        let mut kept = self.kept();
+        std::mem::swap(&mut kept.rng, rng);
+        kept.is_watching = !kept.is_watching;
+    }
+
     /// Counts a fault that took effect.
     pub(crate) fn struck(&self, fault: Fault) {
-        self.kept().struck[fault.place()] += 1;
+        let is_watching = self.kept().is_watching;
+        match is_watching && fault.place() < OF_THE_RELAY {
+            true => self.sometimes(&format!("watch: {fault:?}")),
+            false => self.kept().struck[fault.place()] += 1,
+        }
         self.tell(&format!("  ! {fault:?}"));
     }
 

@@ -1,15 +1,16 @@
 //! Draws a world from its seed: how large it is, how it is set, which faults it has and when they end.
 
-use m3ter_sandbox::RejectedUid;
+use m3ter_sandbox::{EventsPer, RejectedUid};
 use relay_core::guard::MissingUid;
 
-use crate::fault::{FAULTS, Fault};
+use crate::fault::{FAULTS, Fault, OF_THE_RELAY};
 use crate::nature::START_MS;
 
 const SECOND_MS: i64 = 1_000;
 const MINUTE_MS: i64 = 60 * SECOND_MS;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
 const DAY_MS: i64 = 24 * HOUR_MS;
+const SALT: u64 = 0x6c61_7465_7221_0a0a;
 
 /// A fault that lasts.
 #[derive(Clone, Copy, Debug)]
@@ -94,6 +95,9 @@ pub(crate) struct Plan {
     pub(crate) size_max: Option<usize>,
     pub(crate) enrichment_delay_ms: u64,
     pub(crate) rejected_uid: RejectedUid,
+    pub(crate) events_per: EventsPer,
+    /// When the job looks at m3ter's events.
+    pub(crate) rounds: Vec<i64>,
 }
 
 /// The generator of the world `seed`. Neighbouring seeds are spread, since the generator starts out with what it is given.
@@ -110,7 +114,9 @@ fn one_of<T: Copy>(rng: &mut fastrand::Rng, several: &[T]) -> T {
 impl Plan {
     /// Draws the world `seed`.
     pub(crate) fn draw(seed: u64, rng: &mut fastrand::Rng) -> Plan {
-        let rates = rates(rng);
+        // What came later has draws of its own, so that earlier worlds stay what they were.
+        let mut later = self::rng(seed ^ SALT);
+        let rates = rates(rng, &mut later);
         let on = |fault: Fault| rates[fault.place()] > 0.0;
         let outage = on(Fault::Outage);
         let size = size(rng, outage);
@@ -185,6 +191,8 @@ impl Plan {
             size_max: (by_bytes && on(Fault::SizeProxy)).then(|| rng.usize(481_000..=505_000)),
             enrichment_delay_ms: one_of(rng, &[0, 0, 5_000]),
             rejected_uid: one_of(rng, &[RejectedUid::Keep, RejectedUid::Free]),
+            events_per: one_of(&mut later, &[EventsPer::Measurement, EventsPer::Request]),
+            rounds: rounds(&mut later, faults_end_ms),
             rates,
         }
     }
@@ -226,11 +234,19 @@ impl Plan {
     }
 }
 
-fn rates(rng: &mut fastrand::Rng) -> [f64; FAULTS.len()] {
+/// A few: each reads anew what the ledger says.
+fn rounds(rng: &mut fastrand::Rng, faults_end_ms: i64) -> Vec<i64> {
+    let mut rounds: Vec<i64> = (0..rng.usize(1..=3)).map(|_| rng.i64(START_MS + MINUTE_MS..faults_end_ms)).collect();
+    rounds.sort_unstable();
+    rounds
+}
+
+fn rates(rng: &mut fastrand::Rng, later: &mut fastrand::Rng) -> [f64; FAULTS.len()] {
     // One world in twenty has no fault at all.
     let quiet = rng.f64() < 0.05;
     let mut rates = [0.0; FAULTS.len()];
-    for (rate, likelihood) in rates.iter_mut().zip(&FAULTS) {
+    for (place, (rate, likelihood)) in rates.iter_mut().zip(&FAULTS).enumerate() {
+        let rng = if place < OF_THE_RELAY { &mut *rng } else { &mut *later };
         let (is_on, spread) = (rng.f64() < likelihood.worlds, rng.f64());
         if is_on && !quiet {
             *rate = likelihood.least * (likelihood.most / likelihood.least).powf(spread);

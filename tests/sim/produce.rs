@@ -10,6 +10,7 @@ use relay_core::guard::MissingUid;
 use serde_json::json;
 
 use crate::fault::Fault;
+use crate::known::Known;
 use crate::made::{ALONE_BYTES_MAX, Expect, Made, Maker};
 use crate::nature::START_MS;
 use crate::plan::{Plan, Size};
@@ -31,11 +32,20 @@ pub(crate) struct Sending {
 pub(crate) struct Goods {
     pub(crate) made: Vec<Made>,
     pub(crate) sendings: Vec<Sending>,
+    /// The catalogue, in worlds that have one.
+    pub(crate) known: Option<Known>,
     /// Producers' doings that are faults, to be counted when the message goes out.
     pub(crate) retries: u64,
     pub(crate) rivals: u64,
     pub(crate) bad: u64,
     pub(crate) rejected: u64,
+}
+
+impl Goods {
+    /// The reason for which the catalogue may have a measurement kept.
+    pub(crate) fn doubt(&self, made: &Made) -> Option<&'static str> {
+        self.known.as_ref()?.doubt(made)
+    }
 }
 
 struct Producer<'p> {
@@ -52,13 +62,15 @@ const CULPRIT_REQUESTS: f64 = 40.0;
 
 /// Makes everything that is sent in the world of `plan`.
 pub(crate) fn produce(plan: &Plan, rng: &mut fastrand::Rng) -> Goods {
-    let maker = Maker::new(1 + plan.measurements / 50);
+    let accounts = 1 + plan.measurements / 50;
+    let maker = Maker::new(accounts);
     let mut producer = Producer { plan, rng, maker, goods: Goods::default(), culprits_left: 0 };
     while producer.goods.made.len() < plan.measurements {
         producer.message();
     }
     producer.specials();
     let mut goods = producer.goods;
+    goods.known = Known::draw(plan.seed, accounts);
     goods.sendings.sort_by_key(|sending| sending.at_ms);
     goods
 }

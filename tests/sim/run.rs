@@ -21,7 +21,7 @@ const WORLDS_FOR_EVERYTHING: u64 = 2_000;
 const WORLDS_FOR_EVERYTHING_ELSEWHERE: u64 = 20_000;
 
 /// What must have happened at least once: each answer's meaning, each exit of the walk, each reason, each end at m3ter.
-const SOMETIMES: [&str; 66] = [
+const SOMETIMES: [&str; 71] = [
     "answer: accepted",
     "answer: cannot be m3ter's",
     "answer: refused",
@@ -33,6 +33,8 @@ const SOMETIMES: [&str; 66] = [
     "request: closed by bytes",
     "request: closed by count",
     "late request: taken",
+    "catalogue: given",
+    "catalogue: not given",
     "brake: sooner",
     "brake: later",
     "environment: cold start",
@@ -84,6 +86,9 @@ const SOMETIMES: [&str; 66] = [
     "reason: FieldCodeInvalid",
     "reason: DuplicateField",
     "reason: DuplicateKey",
+    "reason: MeterUnknown",
+    "reason: FieldMissing",
+    "reason: AccountNearMiss",
     "reason: Oversize",
     "reason: RefusedByApi",
     "reason: Exhausted",

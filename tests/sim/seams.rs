@@ -17,6 +17,7 @@ use relay::{Delay, Queue};
 
 use crate::fault::Fault;
 use crate::plan::Ledger;
+use crate::watcher::NUMBER;
 use crate::world::World;
 
 /// The secret, as one environment reads it.
@@ -99,6 +100,24 @@ impl Objects {
     }
 }
 
+impl Objects {
+    /// The relay reads the catalogue alone; in a world without one nothing is to be read, and nothing is drawn for it.
+    async fn before_the_get(&self) -> object_store::Result<()> {
+        let nature = &self.world.nature;
+        if self.world.goods.known.is_none() || self.environment == NUMBER {
+            return Ok(());
+        }
+        nature.pass(nature.between(2, 60)).await;
+        let fails = nature.lasts(Fault::StoreDown) || (nature.is_faulty() && nature.chance(0.2));
+        nature.sometimes(if fails { "catalogue: not given" } else { "catalogue: given" });
+        match (fails, fails && nature.chance(0.3)) {
+            (false, _) => Ok(()),
+            (true, false) => Err(broken()),
+            (true, true) => pending().await,
+        }
+    }
+}
+
 #[async_trait]
 impl ObjectStore for Objects {
     async fn put_opts(&self, name: &Path, payload: PutPayload, options: PutOptions) -> object_store::Result<PutResult> {
@@ -119,6 +138,7 @@ impl ObjectStore for Objects {
     }
 
     async fn get_opts(&self, name: &Path, options: GetOptions) -> object_store::Result<GetResult> {
+        self.before_the_get().await?;
         self.world.objects.get_opts(name, options).await
     }
 

@@ -19,8 +19,15 @@ use crate::world::World;
 pub(crate) struct Line {
     uid: String,
     batch: String,
-    attempts: u32,
-    answer: String,
+    pub(crate) queued_at: Option<i64>,
+    pub(crate) sent_at: i64,
+    pub(crate) attempts: u32,
+    pub(crate) receives: u32,
+    pub(crate) answer: String,
+    pub(crate) content_hash: String,
+    /// When its object was written, as its name says.
+    #[serde(skip)]
+    pub(crate) written_ms: i64,
     meter: Option<String>,
     account: Option<String>,
     ts: Option<String>,
@@ -49,17 +56,24 @@ impl Lines {
         let lines = String::from_utf8(lines).map_err(|fault| fault.to_string())?;
         let file = name.rsplit('/').next().unwrap_or_default();
         let invocation = file.splitn(5, '_').nth(4).unwrap_or_default().trim_end_matches(".ndjson.zst");
+        let written_ms = file.split('_').next().and_then(|at_ms| at_ms.parse().ok()).ok_or("its name does not say when")?;
         let mut count = 0;
         for line in lines.lines() {
-            let line: Line = serde_json::from_str(line).map_err(|fault| fault.to_string())?;
+            let mut line: Line = serde_json::from_str(line).map_err(|fault| fault.to_string())?;
             if !line.batch.starts_with(invocation) || line.attempts == 0 {
                 return Err(format!("the line of {} is not of {invocation}", line.uid));
             }
+            line.written_ms = written_ms;
             self.by_uid.entry(line.uid.clone()).or_default().push(line);
             count += 1;
         }
         *self.by_invocation.entry(invocation.to_owned()).or_default() += count;
         Ok(count)
+    }
+
+    /// The lines of a uid.
+    pub(crate) fn of_uid(&self, uid: &str) -> &[Line] {
+        self.by_uid.get(uid).map_or(&[], Vec::as_slice)
     }
 
     /// The lines of a measurement.
@@ -118,11 +132,13 @@ pub(crate) fn is_true<'e>(
     Ok(())
 }
 
-/// A copy in another message can have another fate where a clock or a proxy changed between the two.
+/// A copy in another message, or in another delivery, can have another fate where a clock, a proxy or the catalogue changed between the
+/// two. What the catalogue turned down is never kept as never sent.
 fn may_be_in_both(world: &World, made: &Made, entry: &Entry) -> bool {
     let plan = &world.nature.plan;
     (made.expect == Expect::Ahead && plan.has(Fault::ClockSkew) && entry.reason == "TimestampInFuture")
         || (made.expect == Expect::Large && entry.reason == "RefusedByApi")
+        || (entry.first_sent_at.is_some() && world.goods.doubt(made).is_some_and(|doubt| doubt == entry.reason))
 }
 
 /// Whether a measurement of a message that is done has no line, where one is promised.

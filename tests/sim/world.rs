@@ -11,7 +11,10 @@ use futures_util::future::{LocalBoxFuture, join_all, select};
 use http::{Request, Response};
 use m3ter_sandbox::{Category, Choices, Credentials, MeterRequest, Options, Sandbox};
 use object_store::memory::InMemory;
+use object_store::path::Path;
+use relay_store::Store;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::books::Books;
 use crate::end::ended;
@@ -26,6 +29,7 @@ use crate::poller::poll;
 use crate::produce::{Goods, produce};
 use crate::queue::{Queue, Settings};
 use crate::seams::pair;
+use crate::watcher::{catch_up, keep_watching};
 
 /// As long as SQS keeps anything.
 const RETENTION_MS: i64 = 14 * 24 * 3_600_000;
@@ -53,7 +57,7 @@ pub(crate) struct World {
     pub(crate) goods: Goods,
     pub(crate) sandbox: Sandbox,
     pub(crate) router: Router,
-    pub(crate) objects: InMemory,
+    pub(crate) objects: Arc<InMemory>,
     books: Mutex<Books>,
     queue: Mutex<Queue>,
     outside: Mutex<Outside>,
@@ -71,10 +75,12 @@ pub(crate) struct Ended {
 
 /// Runs the world `seed` to its end.
 pub(crate) fn run(seed: u64, told: bool) -> Ended {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).max_blocking_threads(1).build().unwrap();
     runtime.block_on(async {
         let world = Arc::new(World::new(seed, told));
         world.live().await;
+        catch_up(&world).await;
         ended(&world).await;
         let invocations = world.outside().invocations;
         Ended { record: world.nature.record(), measurements: world.goods.made.len(), invocations }
@@ -96,6 +102,7 @@ impl World {
                 refuse_long_metadata: true,
                 enrichment_delay_ms: plan.enrichment_delay_ms,
                 rejected_uid: plan.rejected_uid,
+                events_per: plan.events_per,
                 ..Choices::default()
             },
             ..Options::default()
@@ -109,7 +116,7 @@ impl World {
             goods,
             router: router(&sandbox),
             sandbox,
-            objects: InMemory::new(),
+            objects: Arc::new(InMemory::new()),
             books: Mutex::default(),
             queue: Mutex::new(Queue::new(settings)),
             outside: Mutex::default(),
@@ -151,10 +158,15 @@ impl World {
 
     async fn live(self: &Arc<World>) {
         let plan = &self.nature.plan;
+        if let Some(known) = &self.goods.known {
+            let store = Store::over(self.objects.clone(), Path::from("relay"));
+            let until = Instant::now() + Duration::from_secs(60);
+            store.put_catalogue(&known.catalogue, false, until).await.unwrap();
+        }
         self.nature.tell(&format!("the world {plan:?}"));
         let pool = Pool::default();
         let mut actors: Vec<LocalBoxFuture<'_, ()>> =
-            vec![Box::pin(self.produce()), Box::pin(self.act()), Box::pin(self.arrive_late())];
+            vec![Box::pin(self.produce()), Box::pin(self.act()), Box::pin(self.arrive_late()), Box::pin(keep_watching(self))];
         for number in 0..plan.pollers {
             actors.push(Box::pin(poll(self, &pool, number)));
         }

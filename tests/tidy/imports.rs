@@ -16,10 +16,12 @@ fn may_import(package: &str, is_function: bool) -> BTreeSet<&'static str> {
         "relay-core" | "m3ter-sandbox" => [].into(),
         "m3ter-client" | "relay-store" => ["relay-core"].into(),
         "relay" => ["m3ter-client", "relay-core", "relay-store"].into(),
-        "usage-relay" => CORE.into_iter().chain(["recovery", "m3ter-sandbox"]).collect(),
-        "recovery" | "lambda-shell" => ["relay-core", "relay-store"].into(),
-        // It looks at the quarantine with the rules that the command line has.
-        "ingest-watch" => CORE.into_iter().chain(["lambda-shell", "recovery"]).collect(),
+        "usage-relay" => CORE.into_iter().chain(["recovery", "watch", "m3ter-sandbox"]).collect(),
+        "recovery" => ["relay-core", "relay-store"].into(),
+        "lambda-shell" => ["m3ter-client", "relay-core", "relay-store"].into(),
+        "watch" => ["m3ter-client", "recovery", "relay-core", "relay-store"].into(),
+        // It shares its job with the command line.
+        "ingest-watch" => CORE.into_iter().chain(["lambda-shell", "watch"]).collect(),
         _ if is_function => CORE.into_iter().chain(["lambda-shell"]).collect(),
         other => panic!("expected a line that says what {other} may import"),
     }

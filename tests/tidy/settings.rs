@@ -111,7 +111,7 @@ fn what_the_template_allows_the_function_takes_and_the_next_it_refuses() {
             ranges += 1;
         }
     }
-    assert_eq!(ranges, 7, "settings with a range or a choice");
+    assert_eq!(ranges, 8, "settings with a range or a choice");
 }
 
 #[test]

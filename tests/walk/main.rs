@@ -19,11 +19,15 @@ mod handler;
 #[cfg(test)]
 mod judge;
 #[cfg(test)]
+mod later;
+#[cfg(test)]
 mod ledger;
 #[cfg(test)]
 mod outcomes;
 #[cfg(test)]
 mod payloads;
+#[cfg(test)]
+mod preflight;
 #[cfg(test)]
 mod rivals;
 #[cfg(test)]

@@ -143,6 +143,7 @@ pub(crate) struct Objects {
     puts: Mutex<Puts>,
     gets: Mutex<Gets>,
     tried: Mutex<Vec<(Instant, String)>>,
+    asked: Mutex<Vec<(Instant, String)>>,
 }
 
 impl Objects {
@@ -152,6 +153,7 @@ impl Objects {
             puts: Mutex::new(Puts::Work),
             gets: Mutex::new(Gets::Work),
             tried: Mutex::default(),
+            asked: Mutex::default(),
         })
     }
 
@@ -166,6 +168,11 @@ impl Objects {
     /// Names of all that was tried to put, those that failed too.
     pub(crate) fn tried(&self) -> Vec<(Instant, String)> {
         self.tried.lock().unwrap().clone()
+    }
+
+    /// Names of all that was asked for, with those that were not given, or had not changed.
+    pub(crate) fn asked(&self) -> Vec<(Instant, String)> {
+        self.asked.lock().unwrap().clone()
     }
 }
 
@@ -201,6 +208,7 @@ impl ObjectStore for Objects {
     }
 
     async fn get_opts(&self, name: &Path, options: GetOptions) -> object_store::Result<GetResult> {
+        self.asked.lock().unwrap().push((Instant::now(), name.to_string()));
         let gets = *self.gets.lock().unwrap();
         match gets {
             Gets::Work => self.inner.get_opts(name, options).await,

@@ -17,7 +17,7 @@ use m3ter_client::{Client, ClientSettings, Clock, Endpoint, Session};
 use m3ter_sandbox::{Category, Choices, Credentials, Ledger, LedgerQuery, MeterRequest, Options, Sandbox};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use relay::{Relay, Settings};
+use relay::{LastCatalogue, Preflight, Relay, Settings};
 use relay_core::guard::MissingUid;
 use relay_core::limits::{BATCH_BYTES_MAX, BATCH_MEASUREMENTS_MAX, DAY_MS};
 use relay_store::{Entry, LedgerMode, LedgerWrite, Payloads, Store, quarantine_id};
@@ -43,6 +43,8 @@ pub(crate) struct Setup {
     pub(crate) missing_uid: MissingUid,
     pub(crate) ledger: relay::Ledger,
     pub(crate) payloads: Payloads,
+    pub(crate) preflight: Preflight,
+    pub(crate) choices: Choices,
 }
 
 impl Default for Setup {
@@ -56,6 +58,8 @@ impl Default for Setup {
             missing_uid: MissingUid::Refuse,
             ledger: relay::Ledger::default(),
             payloads: Payloads::default(),
+            preflight: Preflight::Warn,
+            choices: Choices { future_tolerance_s: 0, ..Choices::default() },
         }
     }
 }
@@ -198,12 +202,17 @@ impl World {
         World::with(Setup { ledger: relay::Ledger { mode: LedgerMode::Off, write: LedgerWrite::Required }, ..Setup::default() })
     }
 
+    /// Where m3ter does what it does not publish as chosen.
+    pub(crate) fn choosing(choices: Choices) -> World {
+        World::with(Setup { choices: Choices { future_tolerance_s: 0, ..choices }, ..Setup::default() })
+    }
+
     pub(crate) fn with(setup: Setup) -> World {
         let options = Options {
             start: Some("2026-06-01T00:00:00Z".parse().unwrap()),
             credentials: Credentials::new(KEY.0, KEY.1),
             token_lifetime_s: setup.token_lifetime_s,
-            choices: Choices { future_tolerance_s: 0, ..Choices::default() },
+            choices: setup.choices.clone(),
             ..Options::default()
         };
         let sandbox = Sandbox::open(options).unwrap();
@@ -225,8 +234,9 @@ impl World {
             exhaust_after_ms: 10 * DAY_MS,
             batches_in_flight: setup.in_flight,
             ledger: setup.ledger,
+            preflight: setup.preflight,
         };
-        let relay = Relay { client, store, payloads, settings: walk };
+        let relay = Relay { client, store, payloads, catalogue: LastCatalogue::default(), settings: walk };
         let function = Function { relay, queue: Box::new(LineHandle(line.clone())), name: "relay".into() };
         World {
             sandbox,
@@ -286,9 +296,18 @@ impl World {
 
     /// A session of the client as an invocation has one.
     pub(crate) fn session(&self) -> Session<'_> {
+        self.session_of(self.setup.timeout_s)
+    }
+
+    /// A session as ingest-watch has one.
+    pub(crate) fn watching(&self) -> Session<'_> {
+        self.session_of(290)
+    }
+
+    fn session_of(&self, timeout_s: i64) -> Session<'_> {
         let now_ms = self.now_ms();
         let clock = Clock::starting_at(now_ms);
-        let budget = clock.budget(now_ms + self.setup.timeout_s * 1_000);
+        let budget = clock.budget(now_ms + timeout_s * 1_000);
         self.function.relay.client.session(clock, budget, None, self.rng.borrow_mut().fork())
     }
 

@@ -4,9 +4,9 @@
 //! [`run()`] is a function's whole life, and the only place besides a `main.rs` that knows the Lambda runtime. It reads the wall
 //! clock, catches panics, and lets no message go that nobody answered for. [`event`] and [`answer`] are the two ends of an
 //! invocation, [`settings`] reads variables and lists every fault at once, [`mod@line`] makes the lines of the log with the
-//! metrics in them, [`aws`] finds AWS's own settings.
+//! metrics in them, [`aws`] finds AWS's own settings, [`SecretsManager`] reads m3ter's credentials.
 //!
-//! Absent: what a function does with its messages, the names of its settings and its metrics, and m3ter.
+//! Absent: what a function does with its messages, the names of its settings and its metrics.
 
 pub mod answer;
 pub mod aws;
@@ -14,7 +14,9 @@ mod call;
 pub mod event;
 pub mod line;
 mod run;
+mod secrets;
 pub mod settings;
 
 pub use call::Call;
 pub use run::{Error, now_ms, run};
+pub use secrets::SecretsManager;

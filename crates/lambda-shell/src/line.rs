@@ -40,27 +40,27 @@ pub struct Invocation<'a> {
     pub took_ms: u64,
 }
 
-/// Appends one line with `values`, whose units are those of `metrics`. A line holds one value of a dimension, so each `reason` has
-/// a line of its own.
+/// Appends one line with `values`, whose units are those of `metrics`, by the function and by `dimensions`. A line holds one value of a
+/// dimension, so each value has a line of its own.
 pub fn push(
     lines: &mut String,
     metrics: &[Metric],
     invocation: Invocation<'_>,
     (level, message): (&str, &str),
     values: Vec<(&'static str, Value)>,
-    reason: Option<&str>,
+    dimensions: &[(&'static str, &str)],
 ) {
     let unit = |name: &str| metrics.iter().find(|metric| metric.name == name).map_or("None", |metric| metric.unit);
     let names: Vec<Value> = values.iter().map(|(name, _)| json!({"Name": name, "Unit": unit(name)})).collect();
-    let dimensions = if reason.is_some() { json!([["Function", "Reason"]]) } else { json!([["Function"]]) };
-    let directive = json!({"Namespace": NAMESPACE, "Dimensions": dimensions, "Metrics": names});
+    let by: Vec<&str> = ["Function"].into_iter().chain(dimensions.iter().map(|(name, _)| *name)).collect();
+    let directive = json!({"Namespace": NAMESPACE, "Dimensions": [by], "Metrics": names});
     let mut line = Map::new();
     line.insert("timestamp".into(), json!(rfc3339(invocation.now_ms)));
     line.insert("level".into(), json!(level));
     line.insert("message".into(), json!(message));
     line.insert("requestId".into(), json!(invocation.request_id));
     line.insert("Function".into(), json!(invocation.function));
-    line.extend(reason.map(|reason| ("Reason".to_owned(), json!(reason))));
+    line.extend(dimensions.iter().map(|(name, value)| ((*name).to_owned(), json!(value))));
     line.extend(values.into_iter().map(|(name, value)| (name.to_owned(), value)));
     line.insert("_aws".into(), json!({"Timestamp": invocation.now_ms, "CloudWatchMetrics": [directive]}));
     lines.push_str(&Value::Object(line).to_string());
@@ -83,9 +83,9 @@ mod tests {
     const METRICS: [Metric; 2] = [metric("Lost", "Count", "nothing"), metric("Age", "Milliseconds", "time")];
     const INVOCATION: Invocation<'_> = Invocation { function: "f", request_id: "r", now_ms: 1_000, took_ms: 3 };
 
-    fn line(reason: Option<&str>) -> Value {
+    fn line(dimensions: &[(&'static str, &str)]) -> Value {
         let mut lines = String::new();
-        push(&mut lines, &METRICS, INVOCATION, ("warn", "said"), vec![("Lost", json!(0)), ("Age", json!([1, 2]))], reason);
+        push(&mut lines, &METRICS, INVOCATION, ("warn", "said"), vec![("Lost", json!(0)), ("Age", json!([1, 2]))], dimensions);
         let (line, rest) = lines.split_once('\n').unwrap();
         assert_eq!(rest, "");
         serde_json::from_str(line).unwrap()
@@ -99,13 +99,13 @@ mod tests {
             "timestamp": "1970-01-01T00:00:01Z", "level": "warn", "message": "said", "requestId": "r", "Function": "f",
             "Lost": 0, "Age": [1, 2], "_aws": {"Timestamp": 1_000, "CloudWatchMetrics": [directive]},
         });
-        assert_eq!(line(None), expected);
+        assert_eq!(line(&[]), expected);
     }
 
     #[test]
     fn a_reason_is_a_dimension_of_its_line() {
-        let line = line(Some("NotJson"));
-        assert_eq!(line["Reason"], "NotJson");
-        assert_eq!(line["_aws"]["CloudWatchMetrics"][0]["Dimensions"], json!([["Function", "Reason"]]));
+        let line = line(&[("Meter", "m"), ("Reason", "NotJson")]);
+        assert_eq!((&line["Meter"], &line["Reason"]), (&json!("m"), &json!("NotJson")));
+        assert_eq!(line["_aws"]["CloudWatchMetrics"][0]["Dimensions"], json!([["Function", "Meter", "Reason"]]));
     }
 }

@@ -4,6 +4,9 @@
 
 use std::fmt;
 
+use m3ter_client::Endpoint;
+use relay_store::LedgerMode;
+
 /// Settings that a template gives, each with its default; `None`: it must be given.
 pub type Defaults = [(&'static str, Option<&'static str>)];
 
@@ -79,6 +82,33 @@ impl<'g> Reader<'g> {
             self.fault(name, format!("expected one of: {}", choices.map(|(word, _)| word).join(", ")));
         }
         chosen
+    }
+
+    /// `M3TER_ORG_ID`: it stands in the path of each request.
+    pub fn org_id(&mut self) -> Option<String> {
+        let is_id = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+        self.text("M3TER_ORG_ID", "the organisation's id: letters, digits, - and _", is_id)
+    }
+
+    /// `M3TER_SECRET_ARN`: the secret with m3ter's credentials.
+    pub fn secret_arn(&mut self) -> Option<String> {
+        self.text("M3TER_SECRET_ARN", "the ARN of a Secrets Manager secret", |arn| arn.starts_with("arn:"))
+    }
+
+    /// A base URL of m3ter's.
+    pub fn endpoint(&mut self, name: &'static str) -> Option<Endpoint> {
+        match Endpoint::parse(&self.value(name).unwrap_or_default()) {
+            Ok(endpoint) => Some(endpoint),
+            Err(error) => {
+                self.fault(name, error.to_string());
+                None
+            }
+        }
+    }
+
+    /// `LEDGER_MODE`: what the relay's ledger keeps.
+    pub fn ledger_mode(&mut self) -> Option<LedgerMode> {
+        self.choice("LEDGER_MODE", [("full", LedgerMode::Full), ("uids", LedgerMode::Uids), ("off", LedgerMode::Off)])
     }
 
     /// `STORE_URL`: a bucket. The store must outlive the function: memory and Lambda's own disk do not.

@@ -13,6 +13,14 @@ use crate::session::Session;
 use crate::token::Tokens;
 use crate::transport::Transport;
 
+/// Requests a second for events, meters and accounts. m3ter takes 50 for the whole organisation, and 20,000 in five minutes from
+/// one address, which is 66; the rest is for its people.
+const CONFIG_PER_SECOND: f64 = 30.0;
+/// Files a second fetched by signed links, which lead to where m3ter keeps files and count against no limit of its API.
+const DOWNLOADS_PER_SECOND: f64 = 100.0;
+/// Questions about usage that may come at once; then one a second. Source: m3ter's documentation.
+const USAGE_BURST: u32 = 10;
+
 /// Where and how fast.
 #[derive(Clone, Debug)]
 pub struct ClientSettings {
@@ -32,7 +40,12 @@ pub struct Client {
     pub(crate) secrets: Arc<dyn Secrets>,
     pub(crate) token_url: String,
     pub(crate) submit_url: String,
+    /// Of everything about the organisation but ingest.
+    pub(crate) organization_url: String,
     pub(crate) rate: Rate,
+    pub(crate) config_rate: Rate,
+    pub(crate) download_rate: Rate,
+    pub(crate) usage_rate: Rate,
     pub(crate) tokens: AsyncMutex<Tokens>,
     evidence: Mutex<Option<Evidence>>,
 }
@@ -53,7 +66,11 @@ impl Client {
             secrets,
             token_url: settings.api.at("/oauth/token"),
             submit_url: settings.ingest.at(&format!("/organizations/{}/measurements", settings.org_id)),
+            organization_url: settings.api.at(&format!("/organizations/{}", settings.org_id)),
             rate: Rate::new(settings.requests_per_second),
+            config_rate: Rate::new(CONFIG_PER_SECOND),
+            download_rate: Rate::new(DOWNLOADS_PER_SECOND),
+            usage_rate: Rate::one_a_second(USAGE_BURST),
             tokens: AsyncMutex::new(Tokens::default()),
             evidence: Mutex::new(None),
         }

@@ -26,17 +26,11 @@ impl Endpoint {
     /// Reads a base URL; a slash at the end does not matter.
     pub fn parse(text: &str) -> Result<Endpoint, EndpointError> {
         let url = Url::parse(text).map_err(|_| EndpointError::NotAUrl)?;
-        let host = url.host().ok_or(EndpointError::NotAUrl)?;
-        let local = match host {
-            Host::Domain(name) => name == "localhost",
-            Host::Ipv4(address) => address.is_loopback(),
-            Host::Ipv6(address) => address.is_loopback(),
-        };
-        match url.scheme() {
-            "https" => {}
-            "http" if local => {}
-            "http" => return Err(EndpointError::NotEncrypted),
-            _ => return Err(EndpointError::NotAUrl),
+        if !url.has_host() || !["http", "https"].contains(&url.scheme()) {
+            return Err(EndpointError::NotAUrl);
+        }
+        if !is_safe(&url) {
+            return Err(EndpointError::NotEncrypted);
         }
         if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
             return Err(EndpointError::TooMuch);
@@ -48,6 +42,17 @@ impl Endpoint {
     pub(crate) fn at(&self, path: &str) -> String {
         format!("{}{path}", self.base)
     }
+}
+
+/// Whether what goes to `url` is encrypted, or stays on this machine.
+pub(crate) fn is_safe(url: &Url) -> bool {
+    let local = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    url.scheme() == "https" || (url.scheme() == "http" && local)
 }
 
 #[cfg(test)]

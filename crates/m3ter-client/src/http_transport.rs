@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use http::{Request, Response};
 use relay_core::limits::ANSWER_BYTES_MAX;
 
-use crate::transport::{NoAnswer, Transport};
+use crate::transport::{AnswerBytesMax, NoAnswer, Transport};
 
 /// Connections idle for longer are not used again: a frozen environment finds its sockets dead, and m3ter's gateway
 /// closes idle ones after a minute.
@@ -41,12 +41,13 @@ impl HttpTransport {
 #[async_trait]
 impl Transport for HttpTransport {
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, NoAnswer> {
+        let most = request.extensions().get().map_or(ANSWER_BYTES_MAX, |AnswerBytesMax(most)| *most);
         let request = reqwest::Request::try_from(request).map_err(|_| NoAnswer::NoConnection)?;
         let no_answer = |error: reqwest::Error| if error.is_connect() { NoAnswer::NoConnection } else { NoAnswer::Broken };
         let mut answer = self.client.execute(request).await.map_err(no_answer)?;
         let mut body = BytesMut::new();
         while let Some(part) = answer.chunk().await.map_err(|_| NoAnswer::Broken)? {
-            if body.len() + part.len() > ANSWER_BYTES_MAX {
+            if body.len() + part.len() > most {
                 return Err(NoAnswer::TooLong);
             }
             body.extend_from_slice(&part);

@@ -1,12 +1,13 @@
-//! Speaks to m3ter: gets a token, submits batches.
+//! Speaks to m3ter: gets a token, submits batches, asks for what m3ter knows.
 //!
-//! One seam leads outside, [`Transport`]; credentials come through another, [`Secrets`]. One loop makes attempts
-//! ([`Session::submit`]); what an answer means is judged by `relay-core`. A [`Client`] lives as long as its process and keeps
+//! One seam leads outside, [`Transport`]; credentials come through another, [`Secrets`]. One loop makes attempts, at a batch
+//! ([`Session::submit`]) as at a question ([`Session::page`]); what the answer to a batch means is judged by `relay-core`. A [`Client`] lives as long as its process and keeps
 //! what is worth keeping: the token, the rate, and when m3ter last accepted something. A [`Session`] is one invocation with
 //! its deadline and its counts.
 //!
 //! Absent: batching, retries across invocations, and any idea of what a batch holds.
 
+mod ask;
 mod attempt;
 mod client;
 mod clock;
@@ -18,10 +19,11 @@ mod session;
 mod token;
 mod transport;
 
+pub use ask::{List, NotAnswered, Page};
 pub use client::{Client, ClientSettings};
 pub use clock::{Budget, Clock};
 pub use endpoint::{Endpoint, EndpointError};
 pub use http_transport::HttpTransport;
 pub use secrets::{Credentials, Secrets, SecretsError};
 pub use session::{Counts, Session, Submitted, Tried, Undecided};
-pub use transport::{NoAnswer, Transport};
+pub use transport::{AnswerBytesMax, NoAnswer, Transport};

@@ -1,4 +1,4 @@
-//! Keeps the rate of requests: so many a second, with a burst of one second's worth.
+//! Keeps the rate of requests: so many a second, with a burst of one second's worth unless told otherwise.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -19,6 +19,12 @@ impl Rate {
     pub(crate) fn new(per_second: f64) -> Rate {
         let interval = Duration::from_secs_f64(1.0 / per_second.max(0.001));
         Rate { interval, burst: Duration::from_secs(1).saturating_sub(interval), next: Mutex::new(None) }
+    }
+
+    /// One a second, of which `burst`, at least 1, may come at once.
+    pub(crate) fn one_a_second(burst: u32) -> Rate {
+        let interval = Duration::from_secs(1);
+        Rate { interval, burst: interval * burst.saturating_sub(1), next: Mutex::new(None) }
     }
 
     /// The time at which the next request may be sent, or `None`, and nothing taken, if that is after `latest`.
@@ -46,6 +52,15 @@ mod tests {
         let later = start + Duration::from_secs(60);
         let slots: Vec<u128> = (0..8).filter_map(|_| rate.take(start, later)).map(|slot| (slot - start).as_millis()).collect();
         assert_eq!(slots, [0, 0, 0, 0, 250, 500, 750, 1_000]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_burst_of_its_own_then_one_a_second() {
+        let rate = Rate::one_a_second(3);
+        let start = Instant::now();
+        let later = start + Duration::from_secs(60);
+        let slots: Vec<u64> = (0..5).filter_map(|_| rate.take(start, later)).map(|slot| (slot - start).as_secs()).collect();
+        assert_eq!(slots, [0, 0, 0, 1, 2]);
     }
 
     #[tokio::test(start_paused = true)]

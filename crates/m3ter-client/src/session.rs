@@ -52,7 +52,7 @@ pub enum Undecided {
 /// What happened in a session, for metrics.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Requests with a batch.
+    /// Requests, those for a token aside.
     pub attempts: u64,
     /// Answers 429.
     pub throttled: u64,

@@ -12,6 +12,11 @@ pub trait Transport: Send + Sync {
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, NoAnswer>;
 }
 
+/// How many bytes an answer may have, as an extension of a request whose answer may be longer than the usual
+/// [`ANSWER_BYTES_MAX`](relay_core::limits::ANSWER_BYTES_MAX). A transport within the process need not heed it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AnswerBytesMax(pub usize);
+
 /// No answer, or not a whole one. What was sent may have been taken all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoAnswer {

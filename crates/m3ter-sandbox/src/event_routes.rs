@@ -90,7 +90,8 @@ pub(crate) async fn download_url(
 fn base(parts: &Parts) -> String {
     let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let host = host.or_else(|| Uri::authority(&parts.uri).map(http::uri::Authority::as_str)).unwrap_or("localhost");
-    format!("http://{host}")
+    // Over a socket a request names no scheme; the sandbox speaks no TLS.
+    format!("{}://{host}", parts.uri.scheme_str().unwrap_or("http"))
 }
 
 /// One line of a failed ingest log.

@@ -3,6 +3,9 @@
 //! The rule for m3ter's window: what may have reached m3ter 34 days ago or earlier is not sent again, since m3ter may have
 //! counted it and forgotten its uid. Only its operator overrules that, for one uid at a time. What certainly never reached
 //! m3ter has no age. A new uid has none either: it is the operator's word that the old one was not counted.
+//!
+//! The rule for uids that m3ter has: it drops whatever comes under one, so only a new uid is of use. That m3ter has it, the ledger
+//! says, or m3ter itself, when it dropped the entry as a copy.
 
 use std::collections::BTreeSet;
 
@@ -64,6 +67,8 @@ pub enum Not {
         /// That entry.
         qid: Uuid,
     },
+    /// m3ter dropped it as a copy of what has its uid, and would drop it again.
+    UidTaken,
     /// Somebody is at it.
     UnderWay {
         /// Since then.
@@ -100,6 +105,9 @@ pub fn decide(kept: &Kept, facts: &Facts, choice: &Choice, now_ms: i64) -> Resul
         Standing::Dropped => return Err(Not::Dropped),
         Standing::UnderWay { since_ms, free_at_ms } => return Err(Not::UnderWay { since_ms, free_at_ms }),
     }
+    if kept.is_uid_taken() && !choice.new_uid {
+        return Err(Not::UidTaken);
+    }
     if let Some(refusal) = kept.still_refused.as_ref().filter(|_| !choice.is_mended) {
         return Err(Not::StillRefused(refusal.clone()));
     }
@@ -130,6 +138,7 @@ impl Not {
             Not::Dropped => "Dropped",
             Not::Accepted { .. } => "Accepted",
             Not::CameBack { .. } => "CameBack",
+            Not::UidTaken => "UidTaken",
             Not::UnderWay { .. } => "UnderWay",
             Not::OutsideWindow { .. } => "OutsideWindow",
             Not::StillRefused(_) => "StillRefused",
@@ -147,6 +156,9 @@ impl Not {
                 "m3ter has accepted this uid, and would drop another copy: drop the entry, or send it with --new-uid if it counts beside the other"
             }
             Not::CameBack { .. } => "sent again before, and it came back as a newer entry: replay or mend that one",
+            Not::UidTaken => {
+                "m3ter has this uid, dropped this as a copy of it, and would again: send it with --new-uid if it was not counted, else drop the entry"
+            }
             Not::UnderWay { .. } => "being sent again by somebody, or waiting on the queue",
             Not::OutsideWindow { .. } => {
                 "may first have been sent 34 days ago or earlier: m3ter may have counted it and forgotten its uid; --beyond-window UID sends it all the same"
@@ -160,7 +172,7 @@ impl Not {
     /// What is special about this one, if anything.
     pub fn particulars(&self) -> Option<String> {
         match self {
-            Not::Dropped | Not::NoMeasurement => None,
+            Not::Dropped | Not::UidTaken | Not::NoMeasurement => None,
             Not::Accepted { at_ms, .. } => Some(format!("accepted {}", crate::life::time(*at_ms))),
             Not::CameBack { qid } => Some(format!("now {qid}")),
             Not::UnderWay { since_ms, free_at_ms: Some(free_at_ms) } => {
@@ -183,7 +195,7 @@ mod tests {
     use super::*;
     use crate::kept::tests::{NOW_MS, kept};
     use crate::standing::CLAIM_MS;
-    use crate::standing::tests::{claims, marker};
+    use crate::standing::tests::{claims, marker, newer};
 
     fn long_ago(sent_ago_days: i64) -> Value {
         let measurement = json!({"uid": "u", "meter": "m", "account": "a", "ts": "2020-01-01T00:00:00Z"});
@@ -239,7 +251,10 @@ mod tests {
         assert_eq!(with(Facts { dropped: Some(marker(Action::Drop, 1)), ..Facts::default() }), Not::Dropped);
         let accepted = Facts { again_accepted_at_ms: Some(1), ..Facts::default() };
         assert_eq!(with(accepted), Not::Accepted { at_ms: 1, again: true });
-        assert_eq!(with(Facts { came_back_as: Some(Uuid::nil()), ..Facts::default() }), Not::CameBack { qid: Uuid::nil() });
+        let back = |is_rejected| Facts { came_back_as: newer(Uuid::nil(), is_rejected), ..Facts::default() };
+        assert_eq!(with(back(false)), Not::CameBack { qid: Uuid::nil() });
+        let accepted = Facts { again_accepted_at_ms: Some(1), ..back(true) };
+        assert_eq!(with(accepted), Not::CameBack { qid: Uuid::nil() }, "and rejected later");
         let fresh = Facts { claims: claims(&[0]), ..Facts::default() };
         assert_eq!(with(fresh), Not::UnderWay { since_ms: NOW_MS, free_at_ms: Some(NOW_MS + CLAIM_MS) });
     }
@@ -257,6 +272,25 @@ mod tests {
         assert_eq!((again.new_uid, again.first_sent_at_ms), (go.new_uid, Some(NOW_MS - 2 * CLAIM_MS)));
         let sent = Facts { again_accepted_at_ms: Some(1), ..Facts::default() };
         assert_eq!(decided(json!({}), &sent, &choice), Err(Not::Accepted { at_ms: 1, again: true }));
+    }
+
+    #[test]
+    fn what_m3ter_dropped_as_a_copy_goes_only_under_a_new_uid_and_what_it_rejected_goes_as_it_is() {
+        let rejected = |reason: &str| json!({"stage": "ingest", "reason": reason});
+        let known = Facts { uid_accepted_at_ms: Some(1), uid_last_accepted_at_ms: Some(1), ..Facts::default() };
+        let mended = Choice { is_mended: true, ..Choice::default() };
+        let choice = Choice { new_uid: true, ..Choice::default() };
+        for taken in ["UidConflict", "ReplayDropped", "DuplicateOfUnknown"] {
+            for same_uid in [Choice::default(), beyond("u"), mended.clone()] {
+                assert_eq!(decided(rejected(taken), &known, &same_uid), Err(Not::UidTaken), "{taken} {same_uid:?}");
+            }
+            assert!(decided(rejected(taken), &known, &choice).unwrap().new_uid.is_some(), "{taken}");
+        }
+        for other in ["UndefinedMeter", "MissingField", "SomethingNew"] {
+            assert_eq!(decided(rejected(other), &known, &Choice::default()).unwrap().new_uid, None, "{other}");
+        }
+        let relay = json!({"stage": "guard", "reason": "UidConflict"});
+        assert!(decided(relay, &Facts::default(), &Choice::default()).is_ok(), "it never was with m3ter");
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! An object that cannot be read stops nothing. It is told by name, since something may be missing because of it.
 
+mod heard;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
@@ -17,8 +19,8 @@ use relay_store::{
 use uuid::Uuid;
 
 use crate::kept::{Kept, Selection, measurements};
-use crate::life::{Episode, Story};
-use crate::standing::{DROP, Facts, claim_number};
+use crate::life::{Episode, Known, Story};
+use crate::standing::{DROP, Facts, Newer, claim_number};
 
 /// Markers read at the same time.
 const MARKERS: usize = 32;
@@ -38,6 +40,8 @@ pub struct Looked {
     pub ledger_objects: Option<u64>,
     /// Lines that these have, as far as their names say.
     pub ledger_lines: u64,
+    /// Until when all of m3ter's events were read; `None` if never, or if nobody asked.
+    pub events_read_to_ms: Option<i64>,
     /// What could not be read.
     pub unreadable: Vec<Unreadable>,
 }
@@ -51,10 +55,13 @@ pub struct Chosen {
     /// Each with the place of its object in `objects`.
     pub kept: BTreeMap<Uuid, (Kept, usize)>,
     /// Which entry came back as which.
-    came_back: HashMap<Uuid, Uuid>,
+    came_back: CameBack,
     /// The objects.
     pub objects: Vec<StoredObject>,
 }
+
+/// What came of entries that were sent again, by their ids.
+type CameBack = HashMap<Uuid, Newer>;
 
 /// Of which entries it is to be found out what came of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,21 +112,23 @@ impl<'a> Look<'a> {
         let (selection, now_ms) = (selection.clone(), self.now_ms);
         let keep = move |entry: Entry| {
             let kept = Kept::of(&entry, now_ms);
-            let link = kept.again_of.map(|old| (old, kept.qid));
+            let link = link(&kept);
             let kept = selection.holds(&kept).then_some(kept);
             (kept.is_some() || link.is_some()).then_some((kept, link))
         };
         let mut done = Done::of(objects.len(), &mut *self.on_progress);
         let unreadable = self.store.entries(objects, keep, |object, found| {
             let Some((kept, link)) = found else { return done.one() };
-            chosen.came_back.extend(link);
+            came_back_as(link, &mut chosen.came_back);
             let place = places.get(object.name()).copied().unwrap_or_default();
             if let Some(kept) = kept {
                 // Written twice is one entry; which of them does not matter, but not by chance.
                 let first = chosen.kept.entry(kept.qid).or_insert_with(|| (kept.clone(), place));
+                let last_ms = first.0.last_quarantined_at_ms.max(kept.last_quarantined_at_ms);
                 if kept.quarantined_at_ms < first.0.quarantined_at_ms {
                     *first = (kept, place);
                 }
+                first.0.last_quarantined_at_ms = last_ms;
             }
         });
         let unreadable = unreadable.await;
@@ -149,11 +158,22 @@ impl<'a> Look<'a> {
         for (qid, (_, episode)) in &mut episodes {
             episode.facts = facts.remove(qid).unwrap_or_default();
         }
-        let span = (self.looked.since_ms, self.now_ms);
-        let none = Vec::new();
+        // m3ter says nothing of what was not sent yet. Where the ledger knows nothing, it may be off.
+        let first_sent_ms = |uid: &String| lines.get(uid).and_then(|lines| lines.iter().map(|line| line.sent_at).min());
+        let from_ms = uids.iter().map(|uid| first_sent_ms(uid).unwrap_or(i64::MIN)).min().unwrap_or(i64::MIN);
+        let acts = self.acts(&wanted, from_ms).await?;
+        self.looked.events_read_to_ms = self.events_read_to().await?;
         let story = |uid: &String| {
             let of_uid = episodes.values().filter(|(uids, _)| uids.contains(uid)).map(|(_, episode)| episode.clone());
-            Story::of(uid, lines.get(uid).unwrap_or(&none), &of_uid.collect::<Vec<_>>(), span)
+            let known = Known {
+                lines: lines.get(uid).map_or(&[], Vec::as_slice),
+                episodes: &of_uid.collect::<Vec<_>>(),
+                acts: acts.get(uid).map_or(&[], Vec::as_slice),
+                events_read_to_ms: self.looked.events_read_to_ms,
+                since_ms: self.looked.since_ms,
+                now_ms: self.now_ms,
+            };
+            Story::of(uid, &known)
         };
         Ok(uids.iter().map(story).collect())
     }
@@ -200,14 +220,15 @@ impl<'a> Look<'a> {
     async fn episodes(
         &mut self,
         uids: &BTreeSet<String>,
-    ) -> Result<(BTreeMap<Uuid, (BTreeSet<String>, Episode)>, HashMap<Uuid, Uuid>), StoreError> {
+    ) -> Result<(BTreeMap<Uuid, (BTreeSet<String>, Episode)>, CameBack), StoreError> {
         let objects = self.quarantine().await?;
         let (wanted, now_ms) = (uids.clone(), self.now_ms);
         let keep = move |entry: Entry| {
             let held = held(&entry, &wanted);
-            let link = entry.origin.as_ref().and_then(|origin| Some((origin.of.parse().ok()?, entry.qid)));
-            let episode = (!held.is_empty()).then(|| Episode {
-                kept: Kept::of(&entry, now_ms),
+            let kept = (!held.is_empty() || entry.origin.is_some()).then(|| Kept::of(&entry, now_ms));
+            let link = kept.as_ref().and_then(link);
+            let episode = kept.filter(|_| !held.is_empty()).map(|kept| Episode {
+                kept,
                 detail: entry.detail,
                 message_id: entry.message_id,
                 queued_at_ms: entry.queued_at,
@@ -216,13 +237,18 @@ impl<'a> Look<'a> {
             });
             (episode.is_some() || link.is_some()).then_some((held, episode, link))
         };
-        let (mut episodes, mut came_back) = (BTreeMap::new(), HashMap::new());
+        let (mut episodes, mut came_back) = (BTreeMap::<Uuid, (BTreeSet<String>, Episode)>::new(), CameBack::new());
         let mut done = Done::of(objects.len(), &mut *self.on_progress);
         let unreadable = self.store.entries(objects, keep, |_, found| {
             let Some((held, episode, link)) = found else { return done.one() };
-            came_back.extend(link);
+            came_back_as(link, &mut came_back);
             if let Some(episode) = episode {
-                episodes.entry(episode.kept.qid).or_insert((held, episode));
+                let (_, first) = episodes.entry(episode.kept.qid).or_insert_with(|| (held, episode.clone()));
+                let last_ms = first.kept.last_quarantined_at_ms.max(episode.kept.last_quarantined_at_ms);
+                if episode.kept.quarantined_at_ms < first.kept.quarantined_at_ms {
+                    *first = episode;
+                }
+                first.kept.last_quarantined_at_ms = last_ms;
             }
         });
         let unreadable = unreadable.await;
@@ -234,7 +260,7 @@ impl<'a> Look<'a> {
     async fn facts_of(
         &mut self,
         kept: &BTreeMap<Uuid, &Kept>,
-        came_back: &HashMap<Uuid, Uuid>,
+        came_back: &CameBack,
         depth: Depth,
         uids: &BTreeSet<String>,
     ) -> Result<(BTreeMap<Uuid, Facts>, BTreeMap<String, Vec<Line>>), StoreError> {
@@ -375,6 +401,18 @@ impl Looked {
     pub fn settle(&mut self) {
         self.unreadable.sort_by(|one, other| one.name.cmp(&other.name));
         self.unreadable.dedup_by(|one, other| one.name == other.name);
+    }
+}
+
+/// The entry that `kept` was sent again from, and what `kept` is to it.
+fn link(kept: &Kept) -> Option<(Uuid, Newer)> {
+    let Kept { qid, quarantined_at_ms, .. } = *kept;
+    Some((kept.again_of?, Newer { is_rejected: kept.is_rejected(), quarantined_at_ms, qid }))
+}
+
+fn came_back_as(link: Option<(Uuid, Newer)>, came_back: &mut CameBack) {
+    if let Some((old, newer)) = link {
+        came_back.entry(old).and_modify(|one| *one = newer.max(*one)).or_insert(newer);
     }
 }
 

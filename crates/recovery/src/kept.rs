@@ -13,6 +13,12 @@ use uuid::Uuid;
 
 /// The stage of what m3ter rejected after it had accepted it.
 pub const STAGE_INGEST: &str = "ingest";
+/// A reason of that stage: m3ter has another content under this uid, and keeps it.
+pub const UID_CONFLICT: &str = "UidConflict";
+/// A reason of that stage: m3ter kept the uid of what it rejected, and dropped what was sent again.
+pub const REPLAY_DROPPED: &str = "ReplayDropped";
+/// A reason of that stage: m3ter has this uid, and no send of ours explains that.
+pub const DUPLICATE_OF_UNKNOWN: &str = "DuplicateOfUnknown";
 
 /// An entry, for choosing and judging.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +39,8 @@ pub struct Kept {
     pub is_body: bool,
     /// When it was written: milliseconds since the epoch.
     pub quarantined_at_ms: i64,
+    /// When it was last written: later than that, if m3ter rejected another copy of it.
+    pub last_quarantined_at_ms: i64,
     /// Not before this time was it sent to m3ter, as its message tells; `None` if it certainly never was.
     pub first_sent_at_ms: Option<i64>,
     /// The same, with what its own `ts` tells.
@@ -76,11 +84,27 @@ impl Kept {
             stage: entry.stage.clone(),
             is_body: measurement.is_none(),
             quarantined_at_ms: entry.quarantined_at,
+            last_quarantined_at_ms: entry.quarantined_at,
             first_sent_at_ms: entry.first_sent_at,
             not_before_ms: entry.first_sent_at.map(not_before),
             again_of: entry.origin.as_ref().and_then(|origin| origin.of.parse().ok()),
             still_refused: still_refused(entry, now_ms),
         }
+    }
+
+    /// Whether m3ter rejected it after it had accepted it.
+    pub fn is_rejected(&self) -> bool {
+        self.stage == STAGE_INGEST
+    }
+
+    /// Whether m3ter dropped it as a copy of what has its uid. Under that uid it would be dropped again.
+    pub fn is_uid_taken(&self) -> bool {
+        self.is_rejected() && [UID_CONFLICT, REPLAY_DROPPED, DUPLICATE_OF_UNKNOWN].contains(&self.reason.as_str())
+    }
+
+    /// Whether m3ter turned down what has this uid. A second content under a uid says nothing of the first.
+    pub fn is_uid_rejected(&self) -> bool {
+        self.is_rejected() && self.reason != UID_CONFLICT
     }
 }
 

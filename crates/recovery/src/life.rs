@@ -1,20 +1,24 @@
 //! The life of a measurement: what the store holds about one uid, in order, and what it comes to in one sentence.
 //!
-//! A ledger line is one invocation's word about it, a quarantine entry another's; markers are the operators'. Clocks differ
-//! between them, so what happened within moments may stand in another order than it happened.
+//! A ledger line is one invocation's word about it, a quarantine entry another's; markers are the operators', acts tell what
+//! m3ter said later. Clocks differ between them, so what happened within moments may stand in another order than it happened.
 
 mod ending;
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use relay_store::{Action, LedgerAnswer, Line};
+use relay_store::{Act, Action, LedgerAnswer, Line, Outcome};
 use serde::Serialize;
 use uuid::Uuid;
 
 use self::ending::ending;
-use crate::kept::{Kept, STAGE_INGEST};
+use crate::kept::Kept;
 use crate::standing::Facts;
+
+/// A measurement counts as ingested if m3ter rejected it in none of its events until so long after it accepted it: an hour. m3ter
+/// says minutes; the horizon is ours.
+pub const HORIZON_MS: i64 = 60 * 60 * 1_000;
 
 /// `2026-01-02T03:04:05.678Z` of milliseconds since the epoch.
 pub fn time(at_ms: i64) -> String {
@@ -37,6 +41,23 @@ pub struct Episode {
     pub receives: u32,
     /// What was done about it.
     pub facts: Facts,
+}
+
+/// What is known of one uid. Times are milliseconds since the epoch.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// Its lines of the ledger, in any order.
+    pub lines: &'a [Line],
+    /// Its entries.
+    pub episodes: &'a [Episode],
+    /// What m3ter said of it later, but for what is in the quarantine. In order.
+    pub acts: &'a [Act],
+    /// Until when all of m3ter's events were read; `None` if they never were.
+    pub events_read_to_ms: Option<i64>,
+    /// How far back was looked.
+    pub since_ms: i64,
+    /// When.
+    pub now_ms: i64,
 }
 
 /// Something that happened.
@@ -93,6 +114,12 @@ pub enum What {
         /// In m3ter's words.
         detail: String,
     },
+    /// m3ter dropped a copy of what it has: it has it.
+    Receipt,
+    /// m3ter counted it, and could not compute a field that it derives.
+    NotCalculated,
+    /// m3ter dropped a copy under its uid, and without a ledger nobody can say of what.
+    Unjudged,
     /// An operator sent it again as it was.
     Replayed(SentAgain),
     /// An operator sent it again after mending it.
@@ -143,7 +170,9 @@ pub struct SentAgain {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Place {
-    /// m3ter accepted it, and no rejection was seen.
+    /// m3ter accepted it, and rejected it in none of its events until an hour later.
+    Ingested,
+    /// m3ter accepted it, and it is not known yet whether it rejected it later.
     Accepted,
     /// m3ter rejected it afterwards.
     RejectedLater,
@@ -181,8 +210,9 @@ pub struct Story {
 }
 
 impl Story {
-    /// What `lines` and `episodes`, all of this uid, come to at `now_ms`. `since_ms` is how far back was looked.
-    pub fn of(uid: &str, lines: &[Line], episodes: &[Episode], (since_ms, now_ms): (i64, i64)) -> Story {
+    /// What `known`, all of this uid, comes to.
+    pub fn of(uid: &str, known: &Known<'_>) -> Story {
+        let Known { lines, episodes, acts, .. } = *known;
         let first_accepted = lines.iter().filter(|line| line.answer == LedgerAnswer::Accepted).min_by_key(|line| line.sent_at);
         let mut events = Vec::new();
         queued(lines, episodes, &mut events);
@@ -192,8 +222,9 @@ impl Story {
         for episode in episodes {
             quarantined(episode, &mut events);
         }
+        events.extend(acts.iter().filter_map(|act| Some(Event { at_ms: act.event_at, what: said_later(act)? })));
         events.sort_by_key(|event| (event.at_ms, event.what.rank()));
-        let (place, sentence) = ending(lines, first_accepted, episodes, (since_ms, now_ms));
+        let (place, sentence) = ending(known, first_accepted);
         let known = lines.iter().find(|line| line.meter.is_some());
         let kept = episodes.iter().map(|episode| &episode.kept).find(|kept| kept.meter.is_some());
         Story {
@@ -216,7 +247,7 @@ impl What {
             What::Unanswered(_) => 1,
             What::Accepted(_) => 2,
             What::AcceptedAgain { .. } => 3,
-            What::Quarantined { .. } | What::RejectedLater { .. } => 4,
+            What::Quarantined { .. } | What::RejectedLater { .. } | What::Receipt | What::NotCalculated | What::Unjudged => 4,
             What::Replayed(_) | What::Corrected(_) => 5,
             What::Dropped { .. } => 6,
         }
@@ -254,10 +285,20 @@ fn sent(line: &Line, first_accepted: Option<&Line>) -> What {
     }
 }
 
+/// What is in the quarantine is told by its entry.
+fn said_later(act: &Act) -> Option<What> {
+    match act.outcome {
+        Outcome::Quarantined => None,
+        Outcome::Receipt => Some(What::Receipt),
+        Outcome::Recorded => Some(What::NotCalculated),
+        Outcome::Unjudged => Some(What::Unjudged),
+    }
+}
+
 fn quarantined(episode: &Episode, events: &mut Vec<Event>) {
     let Episode { kept, detail, facts, .. } = episode;
     let (qid, reason, detail) = (kept.qid, kept.reason.clone(), detail.clone());
-    let what = match kept.stage == STAGE_INGEST {
+    let what = match kept.is_rejected() {
         true => What::RejectedLater { qid, reason, detail },
         false => What::Quarantined { qid, reason, detail, whole_message: kept.is_body },
     };
@@ -280,132 +321,5 @@ fn quarantined(episode: &Episode, events: &mut Vec<Event>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::kept::tests::{NOW_MS, kept};
-    use crate::standing::CLAIM_MS;
-    use crate::standing::tests::{claims, marker};
-
-    fn line(sent_at: i64, answer: &str, hash: u128) -> Line {
-        let line = json!({
-            "uid": "u", "meter": "m", "account": "a", "ts": "t", "batch": "i-1", "message_id": "m-1", "queued_at": NOW_MS - 50,
-            "sent_at": sent_at, "attempts": 1, "receives": 2, "answer": answer, "content_hash": Uuid::from_u128(hash),
-        });
-        serde_json::from_value(line).unwrap()
-    }
-
-    fn episode(fields: serde_json::Value, facts: Facts) -> Episode {
-        let kept = kept(fields);
-        Episode { kept, detail: "d".into(), message_id: "m-1".into(), queued_at_ms: Some(NOW_MS - 50), receives: 1, facts }
-    }
-
-    fn check(lines: &[Line], episodes: &[Episode], place: Place, words: &[&str]) -> Story {
-        let story = Story::of("u", lines, episodes, (0, NOW_MS));
-        assert_eq!(story.place, place, "{}", story.sentence);
-        for word in words {
-            assert!(story.sentence.contains(word), "{word}: {}", story.sentence);
-        }
-        assert!(story.sentence.ends_with('.'), "{}", story.sentence);
-        assert!(story.events.is_sorted_by_key(|event| event.at_ms));
-        story
-    }
-
-    fn words(story: &Story) -> Vec<String> {
-        let value = serde_json::to_value(&story.events).unwrap();
-        value.as_array().unwrap().iter().map(|event| event["event"].as_str().unwrap().to_owned()).collect()
-    }
-
-    #[test]
-    fn of_many_acceptances_the_first_counts_whatever_order_objects_were_read_in() {
-        let lines = [
-            line(NOW_MS + 9, "accepted", 2),
-            line(NOW_MS, "unknown", 1),
-            line(NOW_MS + 5, "accepted", 1),
-            line(NOW_MS + 7, "accepted", 1),
-        ];
-        let story = check(&lines, &[], Place::Accepted, &["counts once", "3 times", &time(NOW_MS + 5)]);
-        assert_eq!(words(&story), ["queued", "unanswered", "accepted", "accepted-again", "accepted-again"]);
-        let value = serde_json::to_value(&story.events).unwrap();
-        let others: Vec<bool> = value.as_array().unwrap().iter().filter_map(|event| event["other_content"].as_bool()).collect();
-        assert_eq!(others, [false, true]);
-        assert_eq!((story.meter.as_deref(), story.account.as_deref()), (Some("m"), Some("a")));
-    }
-
-    #[test]
-    fn what_is_in_the_quarantine_is_told_with_what_was_done_about_it() {
-        let open = Facts::default();
-        let guard = json!({"stage": "guard", "first_sent_at": null});
-        check(
-            &[],
-            &[episode(guard, open.clone())],
-            Place::Quarantined,
-            &["never sent to m3ter", "RefusedByApi", "nothing was done"],
-        );
-        check(&[], &[episode(json!({}), open)], Place::Quarantined, &["m3ter may have it"]);
-        let silent = Facts { claims: claims(&[CLAIM_MS]), ..Facts::default() };
-        let story = check(&[], &[episode(json!({}), silent)], Place::Quarantined, &["nothing was heard"]);
-        assert_eq!(words(&story), ["replayed", "queued", "quarantined"], "by the clocks of those who wrote it");
-        let under_way = Facts { claims: claims(&[1]), ..Facts::default() };
-        check(&[], &[episode(json!({}), under_way)], Place::UnderWay, &["under way"]);
-        let mut dropped = marker(Action::Drop, NOW_MS + 1);
-        dropped.because = Some("a test".into());
-        let story = check(
-            &[],
-            &[episode(json!({}), Facts { dropped: Some(dropped), ..Facts::default() })],
-            Place::Dropped,
-            &["because: a test"],
-        );
-        assert_eq!(words(&story), ["queued", "quarantined", "dropped"]);
-    }
-
-    #[test]
-    fn an_entry_that_came_back_is_told_by_the_newer_one() {
-        let newer = Uuid::from_u128(7);
-        let old = episode(json!({}), Facts { claims: claims(&[5]), came_back_as: Some(newer), ..Facts::default() });
-        let new = episode(json!({"qid": newer, "reason": "Exhausted", "quarantined_at": NOW_MS + 5}), Facts::default());
-        check(&[], &[old, new], Place::Quarantined, &["Exhausted", &newer.to_string()]);
-    }
-
-    #[test]
-    fn a_later_rejection_outweighs_the_acceptance_until_something_came_of_it() {
-        let accepted = [line(NOW_MS, "accepted", 1)];
-        let rejected = |facts| episode(json!({"stage": "ingest", "reason": "NoSuchMeter", "quarantined_at": NOW_MS + 5}), facts);
-        let story = check(&accepted, &[rejected(Facts::default())], Place::RejectedLater, &["rejected it later", "NoSuchMeter"]);
-        assert_eq!(words(&story), ["queued", "accepted", "rejected-later"]);
-        let again = Facts { claims: claims(&[0]), again_accepted_at_ms: Some(NOW_MS + 9), ..Facts::default() };
-        check(&accepted, &[rejected(again)], Place::Accepted, &["counts once"]);
-    }
-
-    #[test]
-    fn what_went_out_under_a_new_uid_says_which() {
-        let mut facts = Facts { claims: claims(&[9]), again_accepted_at_ms: Some(NOW_MS), ..Facts::default() };
-        facts.claims[0].1.new_uid = Some("new".into());
-        check(&[], &[episode(json!({}), facts)], Place::Superseded, &["under the new uid new"]);
-    }
-
-    #[test]
-    fn what_was_sent_beyond_the_window_is_not_called_counted_once_without_a_doubt() {
-        let mut facts = Facts { claims: claims(&[9]), again_accepted_at_ms: Some(NOW_MS), ..Facts::default() };
-        let accepted = [line(NOW_MS, "accepted", 1)];
-        let story = check(&accepted, &[episode(json!({}), facts.clone())], Place::Accepted, &["it counts once."]);
-        assert!(!story.sentence.contains("unless"));
-        facts.claims[0].1.beyond_window = true;
-        check(&accepted, &[episode(json!({}), facts)], Place::Accepted, &["unless m3ter had counted it already"]);
-    }
-
-    #[test]
-    fn another_content_in_the_quarantine_is_told_beside_the_accepted_one() {
-        let known = Facts { uid_accepted_at_ms: Some(NOW_MS), uid_last_accepted_at_ms: Some(NOW_MS), ..Facts::default() };
-        let conflict = episode(json!({"reason": "UidConflict"}), known);
-        check(&[line(NOW_MS, "accepted", 1)], &[conflict], Place::Accepted, &["UidConflict", "--new-uid"]);
-    }
-
-    #[test]
-    fn without_an_answer_it_is_on_the_queue_and_without_a_trace_it_is_not_found() {
-        check(&[line(NOW_MS, "unknown", 1)], &[], Place::Unanswered, &["no answer", "Exhausted"]);
-        let story = check(&[], &[], Place::NotFound, &["never reached", "ledger is off", "--since"]);
-        assert!(story.events.is_empty());
-    }
-}
+#[path = "life_tests.rs"]
+mod tests;

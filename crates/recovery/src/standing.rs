@@ -12,7 +12,7 @@
 use relay_store::Marker;
 use uuid::Uuid;
 
-use crate::kept::{Kept, STAGE_INGEST};
+use crate::kept::Kept;
 
 /// How long a claim is its maker's: 15 minutes. A message reaches m3ter or the quarantine within one or two, unless m3ter is away;
 /// then it waits on the queue, and one more copy of it does no harm.
@@ -36,11 +36,22 @@ pub struct Facts {
     /// What was sent again from it was last sent without an answer then, and is still on the queue.
     pub again_unknown_at_ms: Option<i64>,
     /// What was sent again from it came back as this entry.
-    pub came_back_as: Option<Uuid>,
+    pub came_back_as: Option<Newer>,
     /// m3ter first accepted its uid then, from whatever message.
     pub uid_accepted_at_ms: Option<i64>,
     /// m3ter last accepted its uid then.
     pub uid_last_accepted_at_ms: Option<i64>,
+}
+
+/// An entry that came of sending an older one again. Of several the greatest counts: what m3ter rejected later, and then the latest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Newer {
+    /// Whether m3ter rejected it after it had accepted it: then that acceptance settled nothing.
+    pub is_rejected: bool,
+    /// When it was written: milliseconds since the epoch.
+    pub quarantined_at_ms: i64,
+    /// Its id.
+    pub qid: Uuid,
 }
 
 /// How an entry stands. Times are milliseconds since the epoch.
@@ -79,11 +90,12 @@ pub enum Standing {
 impl Standing {
     /// How `kept` stands at `now_ms`.
     pub fn of(kept: &Kept, facts: &Facts, now_ms: i64) -> Standing {
-        if let Some(at_ms) = facts.again_accepted_at_ms {
-            return Standing::Accepted { at_ms, again: true };
-        }
-        if let Some(qid) = facts.came_back_as {
-            return Standing::CameBack { qid };
+        match (facts.again_accepted_at_ms, facts.came_back_as) {
+            (_, Some(Newer { is_rejected: true, qid, .. })) | (None, Some(Newer { qid, .. })) => {
+                return Standing::CameBack { qid };
+            }
+            (Some(at_ms), _) => return Standing::Accepted { at_ms, again: true },
+            (None, None) => {}
         }
         if facts.dropped.is_some() {
             return Standing::Dropped;
@@ -103,13 +115,14 @@ impl Standing {
         }
     }
 
-    /// What m3ter rejected later it had accepted before: only what came after the first claim tells anything new of it.
+    /// What m3ter rejected later it had accepted before: only what came after the first claim, and after the last rejection, tells
+    /// anything new of it. Where its uid is taken, nothing does.
     fn accepted_elsewhere(kept: &Kept, facts: &Facts) -> Option<i64> {
-        if kept.stage != STAGE_INGEST {
+        if !kept.is_rejected() {
             return facts.uid_accepted_at_ms;
         }
-        let claimed_at = facts.claims.iter().map(|(_, claim)| claim.at).min()?;
-        facts.uid_last_accepted_at_ms.filter(|at_ms| *at_ms >= claimed_at)
+        let since_ms = facts.first_claim_at_ms()?.max(kept.last_quarantined_at_ms);
+        facts.uid_last_accepted_at_ms.filter(|at_ms| *at_ms >= since_ms && !kept.is_uid_taken())
     }
 
     /// Whether something is still to be done about it, or may have to be.
@@ -161,7 +174,12 @@ pub(crate) mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::kept::STAGE_INGEST;
     use crate::kept::tests::{NOW_MS, kept};
+
+    pub(crate) fn newer(qid: Uuid, is_rejected: bool) -> Option<Newer> {
+        Some(Newer { is_rejected, quarantined_at_ms: NOW_MS, qid })
+    }
 
     pub(crate) fn marker(action: Action, at: i64) -> Marker {
         let (by, because, new_uid, supersedes) = Default::default();
@@ -204,10 +222,15 @@ pub(crate) mod tests {
     #[test]
     fn what_came_of_it_settles_it_however_old_the_claim() {
         let old = claims(&[99 * CLAIM_MS]);
-        let accepted =
-            Facts { claims: old.clone(), again_accepted_at_ms: Some(7), came_back_as: Some(Uuid::nil()), ..Facts::default() };
-        check("submit", accepted, Standing::Accepted { at_ms: 7, again: true });
-        let back = Facts { claims: old.clone(), came_back_as: Some(Uuid::nil()), ..Facts::default() };
+        let both = |is_rejected| Facts {
+            claims: old.clone(),
+            again_accepted_at_ms: Some(7),
+            came_back_as: newer(Uuid::nil(), is_rejected),
+            ..Facts::default()
+        };
+        check("submit", both(false), Standing::Accepted { at_ms: 7, again: true });
+        check("submit", both(true), Standing::CameBack { qid: Uuid::nil() });
+        let back = Facts { again_accepted_at_ms: None, ..both(false) };
         check("submit", back, Standing::CameBack { qid: Uuid::nil() });
         let unknown = Facts { claims: old, again_unknown_at_ms: Some(7), ..Facts::default() };
         check("submit", unknown, Standing::UnderWay { since_ms: NOW_MS - 99 * CLAIM_MS, free_at_ms: None });
@@ -230,6 +253,27 @@ pub(crate) mod tests {
         check(STAGE_INGEST, later, Standing::Accepted { at_ms: NOW_MS, again: false });
         let before = Facts { claims: claims(&[5 * CLAIM_MS]), ..accepted };
         check(STAGE_INGEST, before, Standing::Silent { since_ms: NOW_MS - 5 * CLAIM_MS });
+    }
+
+    #[test]
+    fn of_newer_entries_what_m3ter_rejected_later_counts_and_then_the_latest() {
+        let of = |is_rejected, quarantined_at_ms| Newer { is_rejected, quarantined_at_ms, qid: Uuid::nil() };
+        assert!(of(true, 1) > of(false, 9) && of(true, 2) > of(true, 1) && of(false, 2) > of(false, 1));
+    }
+
+    #[test]
+    fn an_acceptance_settles_a_rejection_only_if_m3ter_did_not_reject_that_one_too() {
+        let facts = Facts { claims: claims(&[9 * CLAIM_MS]), uid_last_accepted_at_ms: Some(NOW_MS), ..Facts::default() };
+        let silent = Standing::Silent { since_ms: NOW_MS - 9 * CLAIM_MS };
+        let of = |reason: &str, last_quarantined_at_ms| {
+            let rejected = Kept { last_quarantined_at_ms, ..kept(json!({"stage": STAGE_INGEST, "reason": reason})) };
+            Standing::of(&rejected, &facts, NOW_MS)
+        };
+        assert_eq!(of("UndefinedMeter", NOW_MS), Standing::Accepted { at_ms: NOW_MS, again: false });
+        assert_eq!(of("UndefinedMeter", NOW_MS + 1), silent, "a copy of it was rejected since");
+        for taken in ["UidConflict", "ReplayDropped", "DuplicateOfUnknown"] {
+            assert_eq!(of(taken, NOW_MS), silent, "{taken}: m3ter drops whatever comes under this uid");
+        }
     }
 
     #[test]

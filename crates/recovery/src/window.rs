@@ -53,9 +53,10 @@ impl Window {
     }
 }
 
-/// Whether an entry counts for `LeavesWindowSoon`: something is still to be done about it, and soon it will be too late.
+/// Whether an entry counts for `LeavesWindowSoon`: something is still to be done about it, and soon it will be too late. What can go
+/// out only under a new uid has no such day.
 pub fn leaves_soon(kept: &Kept, facts: &Facts, standing: &Standing, now_ms: i64) -> bool {
-    standing.is_open() && matches!(Window::of(kept, facts, now_ms), Window::LeavesSoon { .. })
+    standing.is_open() && !kept.is_uid_taken() && matches!(Window::of(kept, facts, now_ms), Window::LeavesSoon { .. })
 }
 
 #[cfg(test)]
@@ -101,5 +102,7 @@ mod tests {
         assert!(leaves_soon(&one, &facts, &Standing::Silent { since_ms: 0 }, NOW_MS));
         assert!(!leaves_soon(&one, &facts, &Standing::Dropped, NOW_MS));
         assert!(!leaves_soon(&one, &facts, &Standing::Open, NOW_MS - 5 * DAY_MS));
+        let taken = Kept { stage: "ingest".into(), reason: "ReplayDropped".into(), ..one };
+        assert!(!leaves_soon(&taken, &facts, &Standing::Open, NOW_MS), "it needs a new uid, which has no age");
     }
 }

@@ -10,6 +10,7 @@ use bumpalo::Bump;
 use unicode_general_category::{GeneralCategory, get_general_category};
 
 use crate::canonical;
+use crate::catalogue::{field_hash, hash};
 use crate::decode::Found;
 use crate::inbound::{BEYOND_WINDOW, FIRST_SENT_AT, Inbound};
 use crate::instant;
@@ -104,6 +105,10 @@ pub struct Guarded<'a> {
     pub ts: &'a str,
     /// The same, in milliseconds since the epoch.
     pub ts_ms: i64,
+    /// Its meter and which data fields it has, as a number that is the same for the same ones in any order.
+    pub kind: u64,
+    /// Its account, as a number.
+    pub account_hash: u64,
 }
 
 /// What guard says.
@@ -118,7 +123,7 @@ pub enum Judged<'a> {
 }
 
 /// The categories of data fields: name, and whether values are numbers.
-const CATEGORIES: [(&str, bool); 8] = [
+pub(crate) const CATEGORIES: [(&str, bool); 8] = [
     ("measure", true),
     ("what", false),
     ("where", false),
@@ -154,6 +159,20 @@ pub fn with_uid<'a>(text: &'a str, uid: &str, arena: &'a Bump) -> Option<&'a str
     Some(Reading::of(text, arena).ok()?.spell(Some(uid)))
 }
 
+/// The data fields of `text`, each with the place of its category among [`CATEGORIES`]. None where it is not readable, which
+/// what guard let pass is.
+pub(crate) fn data_fields<'a>(text: &'a str, arena: &'a Bump) -> Vec<(usize, &'a str)> {
+    let Ok(reading) = Reading::of(text, arena) else { return Vec::new() };
+    let (mut fields, mut members) = (Vec::new(), Vec::new());
+    for (place, (category, _)) in CATEGORIES.into_iter().enumerate() {
+        let Some(raw) = reading.get(category) else { continue };
+        if json::members(raw, arena, &mut members).is_ok() {
+            fields.extend(members.iter().map(|(code, _)| (place, *code)));
+        }
+    }
+    fields
+}
+
 struct Reading<'a> {
     text: &'a str,
     arena: &'a Bump,
@@ -176,13 +195,13 @@ impl<'a> Reading<'a> {
             Refusal::guard(Reason::TimestampMissing, "expected `ts`, a date-time with an offset such as 2026-01-02T03:04:05Z")
         })?;
         self.time("ets")?;
-        self.fields()?;
+        let (kind, account_hash) = (hash(meter.as_bytes()).wrapping_add(self.fields()?), hash(account.as_bytes()));
         self.readable()?;
         let (text, uid) = match uid {
             Some(uid) => (self.without_nulls(), uid),
             None => self.with_content_uid(rules.missing_uid)?,
         };
-        let guarded = Guarded { text, uid, meter, account, ts, ts_ms };
+        let guarded = Guarded { text, uid, meter, account, ts, ts_ms, kind, account_hash };
         if guarded.text.len() > MEASUREMENT_BYTES_MAX {
             let detail = format!("expected at most {MEASUREMENT_BYTES_MAX} bytes, found {}", guarded.text.len());
             return Err(Refusal::guard(Reason::Oversize, detail));
@@ -259,10 +278,12 @@ impl<'a> Reading<'a> {
         Ok(Some((text, time_ms)))
     }
 
-    fn fields(&self) -> Result<(), Refusal> {
+    /// Which there are, as a number: a sum, so that their order does not matter.
+    fn fields(&self) -> Result<u64, Refusal> {
+        let mut which = 0_u64;
         let mut codes: Vec<(&'a str, &'static str)> = Vec::new();
         let mut members = Vec::new();
-        for (category, numeric) in CATEGORIES {
+        for (place, (category, numeric)) in CATEGORIES.into_iter().enumerate() {
             let Some(raw) = self.get(category) else { continue };
             if json::kind(raw) != Kind::Object {
                 let reason = if numeric { Reason::FieldNotNumber } else { Reason::FieldNotText };
@@ -271,6 +292,7 @@ impl<'a> Reading<'a> {
             json::members(raw, self.arena, &mut members).map_err(|_| not_unicode())?;
             for (code, value) in &members {
                 self.field(category, code, value, numeric)?;
+                which = which.wrapping_add(field_hash(place, code));
                 codes.push((code, category));
             }
         }
@@ -288,7 +310,7 @@ impl<'a> Reading<'a> {
                 });
             }
         }
-        Ok(())
+        Ok(which)
     }
 
     fn field(&self, category: &'static str, code: &str, value: &'a str, numeric: bool) -> Result<(), Refusal> {

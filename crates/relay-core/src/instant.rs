@@ -6,7 +6,7 @@ use jiff::Timestamp;
 /// `2026-01-02T03:04:05+02:00`. Seconds may be missing, and the colon of the offset: Java and Python write that. A space
 /// instead of the `T`, a missing offset, a bracketed zone, hours alone and a decimal comma are not taken: readers disagree
 /// about them.
-pub(crate) fn parse_ms(text: &str) -> Option<i64> {
+pub fn parse_ms(text: &str) -> Option<i64> {
     let separator = text.as_bytes().get(10)?;
     let minutes_follow = text.as_bytes().get(13) == Some(&b':');
     if *separator != b'T' || !minutes_follow || text.bytes().any(|byte| matches!(byte, b'[' | b' ' | b',')) {

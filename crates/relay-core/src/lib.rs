@@ -5,6 +5,7 @@
 //!
 //! 1. [`decode`]: a message's body to the texts of its measurements.
 //! 2. [`guard`]: may it be sent? [`canonical`] is its identity where it brings none.
+//!    [`catalogue`]: will m3ter take it for what it is meant to be?
 //! 3. [`collapse`]: copies inside one invocation are sent once.
 //! 4. [`pack`]: batches that obey both limits.
 //! 5. [`judge`]: what m3ter's answer means; [`backoff`]: when to try again.
@@ -17,12 +18,13 @@
 
 pub mod backoff;
 pub mod canonical;
+pub mod catalogue;
 pub mod collapse;
 pub mod decode;
 pub mod guard;
 pub mod inbound;
 mod inflate;
-mod instant;
+pub mod instant;
 mod json;
 pub mod judge;
 pub mod limits;

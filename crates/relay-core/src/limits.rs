@@ -81,8 +81,15 @@ pub const SECRET_REREAD: Duration = Duration::from_secs(60);
 /// Most characters kept of what the API says about a refusal.
 pub const WORDS_CHARS_MAX: usize = 500;
 
-/// Most bytes read of any answer. The API's answers are under a kilobyte.
+/// Most bytes read of an answer to a batch. The API's answers are under a kilobyte.
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+/// Most bytes read of a page, a log of failed measurements, or rows of usage. A log may hold a whole batch with an error beside
+/// each measurement, a page 100 events with as many errors; 20,000 rows have some 4 MB.
+pub const LIST_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Most entries of a page, and most codes asked for at once. Source: m3ter's API reference, `pageSize`.
+pub const PAGE_MAX: usize = 100;
 
 /// The queue gives a message up after this many receives: the most that SQS allows. Source: template.yaml holds the same.
 pub const RECEIVES_MAX: u32 = 1_000;

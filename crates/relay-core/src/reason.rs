@@ -45,6 +45,12 @@ pub enum Reason {
     DuplicateField,
     /// One key twice in one object.
     DuplicateKey,
+    /// m3ter had no such meter when it was last asked, and the setting says to refuse that.
+    MeterUnknown,
+    /// A data field of the meter is missing, and the setting says to refuse that.
+    FieldMissing,
+    /// The account differs from a known one only in how it is written, and the setting says to refuse that.
+    AccountNearMiss,
     /// Too large for any batch, or for memory.
     Oversize,
     /// Decoding failed by a defect of the relay.
@@ -61,7 +67,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of declaration.
-    pub const ALL: [Reason; 26] = [
+    pub const ALL: [Reason; 29] = [
         Reason::NotJson,
         Reason::NotAMeasurement,
         Reason::Empty,
@@ -82,6 +88,9 @@ impl Reason {
         Reason::FieldCodeInvalid,
         Reason::DuplicateField,
         Reason::DuplicateKey,
+        Reason::MeterUnknown,
+        Reason::FieldMissing,
+        Reason::AccountNearMiss,
         Reason::Oversize,
         Reason::DecodeFailed,
         Reason::PayloadMissing,
@@ -113,6 +122,9 @@ impl Reason {
             Reason::FieldCodeInvalid => "FieldCodeInvalid",
             Reason::DuplicateField => "DuplicateField",
             Reason::DuplicateKey => "DuplicateKey",
+            Reason::MeterUnknown => "MeterUnknown",
+            Reason::FieldMissing => "FieldMissing",
+            Reason::AccountNearMiss => "AccountNearMiss",
             Reason::Oversize => "Oversize",
             Reason::DecodeFailed => "DecodeFailed",
             Reason::PayloadMissing => "PayloadMissing",
@@ -121,6 +133,12 @@ impl Reason {
             Reason::DeliveryExhausted => "DeliveryExhausted",
         }
     }
+
+    /// Whether it comes from what m3ter knew when it was last asked. Such a refusal is new to what was sent before: the same
+    /// measurement may have been sent by an earlier delivery, or in another message, when less was known.
+    pub fn is_of_the_catalogue(self) -> bool {
+        matches!(self, Reason::MeterUnknown | Reason::FieldMissing | Reason::AccountNearMiss)
+    }
 }
 
 /// The stage of the walk at which a measurement left it.
@@ -128,7 +146,8 @@ impl Reason {
 pub enum Stage {
     /// Before there was a measurement. It never reached m3ter.
     Decode,
-    /// The relay's own rules. It never reached m3ter.
+    /// The relay's own rules. It never reached m3ter, but for what the catalogue turned down: see
+    /// [`Reason::is_of_the_catalogue`].
     Guard,
     /// It was, or may have been, sent to m3ter.
     Submit,

@@ -6,6 +6,9 @@
 //! Absent: a database, deletion, and any knowledge of queues or of m3ter.
 
 mod actions;
+mod acts;
+mod catalogue;
+mod documents;
 mod find;
 mod ledger;
 mod lines;
@@ -16,10 +19,12 @@ mod scan;
 mod store;
 
 pub use actions::{Action, Marked, Marker, MarkerName};
+pub use acts::{Act, Outcome};
+pub use catalogue::{AccountLine, CatalogueRead, MeterLine, StoredCatalogue};
 pub use find::Wanted;
 pub use ledger::{LedgerAnswer, LedgerMode, LedgerObject, LedgerWrite, Line, LineOrigin, NewLine};
 pub use open::{OpenError, S3Access};
 pub use payloads::{NoPayload, Payloads};
-pub use quarantine::{Entry, EntryAttribute, EntryText, NewEntry, quarantine_id};
+pub use quarantine::{Entry, EntryAttribute, EntryText, NewEntry, quarantine_id, rejection_id};
 pub use scan::{Folder, Hours, Listed, StoredObject, Unreadable};
 pub use store::{Store, StoreError};

@@ -1,6 +1,6 @@
 //! The quarantine: what cannot go on, with its reason and everything needed to send it again.
 //!
-//! An entry is known by its `qid`, made from the queue, the message and the place in it. Writing an entry twice is harmless:
+//! An entry is known by its `qid`, made from the queue, the message and the place in it, or from what m3ter rejected. Writing an entry twice is harmless:
 //! readers collapse by `qid`. An entry of the same message as the one before it in its object carries no attributes of its
 //! own: they are the message's, and a message may hold 80,000 measurements and a megabyte of attributes.
 
@@ -28,6 +28,13 @@ pub fn quarantine_id(source: &str, message_id: &str, position: usize) -> Uuid {
     Uuid::new_v5(&NAMESPACE, format!("{source}\n{message_id}\n{position}").as_bytes())
 }
 
+/// The id of what m3ter rejected after it had accepted it. Copies of one measurement, from whatever messages, are one entry; what
+/// was sent again from an entry, which `origin` names, and rejected again is another.
+pub fn rejection_id(uid: &str, content_hash: Uuid, origin: Option<&str>) -> Uuid {
+    let origin = origin.unwrap_or_default();
+    Uuid::new_v5(&NAMESPACE, format!("rejected\n{content_hash}\n{origin}\n{uid}").as_bytes())
+}
+
 /// One attribute of the message, as it was read.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct EntryAttribute {
@@ -42,6 +49,8 @@ pub struct EntryAttribute {
 /// An entry to write. Times are milliseconds since the epoch.
 #[derive(Clone, Debug)]
 pub struct NewEntry<'a> {
+    /// Its id; `None`: that of its place in its message.
+    pub qid: Option<Uuid>,
     /// The measurement's uid, where it has one.
     pub uid: Option<&'a str>,
     /// The stable name of the reason.
@@ -217,7 +226,7 @@ impl NewEntry<'_> {
         let (EntryText::Measurement(text) | EntryText::Body(text)) = self.text;
         let attribute = |Attribute { name, data_type, value }: &_| LineAttribute { name, data_type, value };
         Line {
-            qid: quarantine_id(self.source, self.message_id, self.position),
+            qid: self.qid.unwrap_or_else(|| quarantine_id(self.source, self.message_id, self.position)),
             uid: self.uid,
             reason: self.reason,
             detail: self.detail,

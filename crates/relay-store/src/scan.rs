@@ -15,7 +15,7 @@ use bytes::{Buf, Bytes};
 use futures_util::stream;
 use futures_util::{StreamExt, TryStreamExt};
 use object_store::path::Path;
-use object_store::{GetResultPayload, ObjectStore, ObjectStoreExt};
+use object_store::{GetResultPayload, ObjectMeta, ObjectStore, ObjectStoreExt};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
@@ -129,7 +129,12 @@ impl StoredObject {
 
     /// How many lines its name says it has; only a ledger object says so.
     pub fn lines(&self) -> Option<u64> {
-        LedgerObject::parse(self.name.filename()?).map(|object| object.lines)
+        self.ledger().map(|object| object.lines)
+    }
+
+    /// What its name tells, if it is one of the ledger.
+    pub fn ledger(&self) -> Option<LedgerObject> {
+        LedgerObject::parse(self.name.filename()?)
     }
 }
 
@@ -151,6 +156,23 @@ pub struct Listed {
     pub unreadable: Vec<Unreadable>,
 }
 
+impl Listed {
+    fn of(found: impl IntoIterator<Item = ObjectMeta>) -> Listed {
+        let mut listed = Listed::default();
+        for object in found {
+            match object.location.as_ref().ends_with(".ndjson.zst") {
+                true => listed.objects.push(StoredObject { name: object.location, bytes: object.size }),
+                false => listed.unreadable.push(Unreadable {
+                    name: object.location.to_string(),
+                    expected: "expected only objects named ….ndjson.zst here".to_owned(),
+                }),
+            }
+        }
+        listed.objects.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        listed
+    }
+}
+
 /// Where the bytes of an object come from.
 enum Source {
     File(std::fs::File),
@@ -170,19 +192,18 @@ impl Store {
             timeout(LIST_TIMEOUT, listing).await.map_err(|_| StoreError::TimedOut)?.map_err(StoreError::Failed)
         });
         let found: Vec<Vec<_>> = listings.buffer_unordered(LISTINGS).try_collect().await?;
-        let mut listed = Listed { objects: Vec::new(), unreadable: self.other_versions(folder).await? };
-        for object in found.into_iter().flatten() {
-            match object.location.as_ref().ends_with(".ndjson.zst") {
-                true => listed.objects.push(StoredObject { name: object.location, bytes: object.size }),
-                false => listed.unreadable.push(Unreadable {
-                    name: object.location.to_string(),
-                    expected: "expected only objects named ….ndjson.zst here".to_owned(),
-                }),
-            }
-        }
-        listed.objects.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        let mut listed = Listed::of(found.into_iter().flatten());
+        listed.unreadable.extend(self.other_versions(folder).await?);
         listed.unreadable.sort_unstable_by(|one, other| one.name.cmp(&other.name));
         Ok(listed)
+    }
+
+    /// The objects of lines below `folder`, whatever it is.
+    pub(crate) async fn packed_below(&self, folder: &str) -> Result<Listed, StoreError> {
+        let below = self.path(folder);
+        let listing = self.objects.list(Some(&below)).try_collect::<Vec<_>>();
+        let found = timeout(LIST_TIMEOUT, listing).await.map_err(|_| StoreError::TimedOut)?.map_err(StoreError::Failed)?;
+        Ok(Listed::of(found))
     }
 
     /// Folders of layouts that this reader does not know: what they hold is not seen, and that must be said.
@@ -275,7 +296,7 @@ fn sift_one<K: Default>(source: Source, read: impl Fn(&mut K, &[u8]) -> Result<(
 }
 
 /// Gives each line of a zstd stream to `line`, without its line feed.
-fn each_line(packed: impl Read, mut line: impl FnMut(&[u8]) -> Result<(), &'static str>) -> Result<(), &'static str> {
+pub(crate) fn each_line(packed: impl Read, mut line: impl FnMut(&[u8]) -> Result<(), &'static str>) -> Result<(), &'static str> {
     const WHOLE: &str = "a whole zstd stream";
     let mut unpacked = zstd::stream::read::Decoder::new(packed).map_err(|_| WHOLE)?;
     let mut buffer = vec![0; BUFFER_BYTES];

@@ -98,6 +98,11 @@ impl Store {
     }
 }
 
+/// `dt=YYYY-MM-DD` of a time in milliseconds since the epoch, in UTC.
+pub(crate) fn day_folder(at_ms: i64) -> String {
+    hour_folder(at_ms).split('/').next().unwrap_or_default().to_owned()
+}
+
 /// `dt=YYYY-MM-DD/hr=HH` of a time in milliseconds since the epoch, in UTC.
 pub(crate) fn hour_folder(at_ms: i64) -> String {
     let at = Timestamp::from_millisecond(at_ms).unwrap_or_default().to_zoned(TimeZone::UTC);

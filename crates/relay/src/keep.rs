@@ -42,6 +42,7 @@ fn entry<'a>(seen: Seen<'_, 'a>, kept: &'a ToQuarantine, arena: &'a Bump) -> Opt
         (None, EntryText::Body(_)) => None,
     };
     Some(NewEntry {
+        qid: None,
         uid,
         reason: kept.refusal.reason.name(),
         detail: &kept.refusal.detail,
@@ -59,9 +60,11 @@ fn entry<'a>(seen: Seen<'_, 'a>, kept: &'a ToQuarantine, arena: &'a Bump) -> Opt
     })
 }
 
-/// Set when m3ter may have it: it was submitted, or an earlier life of it may have been.
+/// Set when m3ter may have it: it was submitted, or an earlier life of it may have been. What the catalogue turns down now may
+/// have passed when less was known, in an earlier delivery or in another message.
 fn first_sent_at_ms(message: &Inbound<'_>, refusal: &Refusal) -> Option<i64> {
-    let maybe_sent = refusal.stage == Stage::Submit || message.attribute(FIRST_SENT_AT).is_some();
+    let maybe_sent =
+        refusal.stage == Stage::Submit || refusal.reason.is_of_the_catalogue() || message.attribute(FIRST_SENT_AT).is_some();
     maybe_sent.then(|| FirstSent::of(message).at_ms())
 }
 

@@ -9,6 +9,7 @@ use relay_core::reason::Reason;
 use relay_core::settle::{Accounts, Outcome, Settled};
 use relay_store::StoreError;
 
+use crate::preflight::FindingCounts;
 use crate::submit::Flown;
 use crate::walk::Seen;
 
@@ -33,6 +34,8 @@ pub struct Report {
     pub pointers: u64,
     /// Messages returned because they would inflate beyond what an invocation may hold.
     pub over_budget: u64,
+    /// What the catalogue found.
+    pub preflight: FindingCounts,
     /// Lines written to the ledger.
     pub recorded: u64,
     /// Accepted measurements whose lines could not be written.

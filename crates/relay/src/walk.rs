@@ -1,6 +1,7 @@
-//! The walk through the data, once per invocation: decode, guard, pack, submit, settle.
+//! The walk through the data, once per invocation: decode, guard, pre-flight, pack, submit, settle.
 
 use bumpalo::Bump;
+use futures_util::join;
 use m3ter_client::{Budget, Client, Clock};
 use relay_core::collapse::collapse;
 use relay_core::decode::{Decoded, Found};
@@ -8,10 +9,12 @@ use relay_core::guard::{FirstSent, Guarded, Judged, MissingUid, Rules, Sent, gua
 use relay_core::inbound::Inbound;
 use relay_core::settle::{Delivery, Fate, Outcome, settle};
 use relay_store::{LedgerMode, LedgerWrite, Payloads, Store};
+use tokio::time::Instant;
 
 use crate::decoding::decode_all;
 use crate::fetch::fetch;
 use crate::keep::keep;
+use crate::preflight::{FindingCounts, LastCatalogue, Preflight};
 use crate::record::record;
 use crate::report::Report;
 use crate::submit::{Flown, Submission, submit};
@@ -28,6 +31,8 @@ pub struct Settings {
     pub batches_in_flight: usize,
     /// The ledger.
     pub ledger: Ledger,
+    /// What comes of what the catalogue finds.
+    pub preflight: Preflight,
 }
 
 /// How the ledger is kept.
@@ -51,10 +56,12 @@ impl Default for Ledger {
 pub struct Relay {
     /// The way to m3ter.
     pub client: Client,
-    /// Where quarantine and ledger are.
+    /// Where quarantine, ledger and catalogue are.
     pub store: Store,
     /// Where bodies may lie that are too large for a message.
     pub payloads: Payloads,
+    /// What m3ter knew, as far as it was read.
+    pub catalogue: LastCatalogue,
     /// Settings.
     pub settings: Settings,
 }
@@ -104,10 +111,12 @@ impl Relay {
         let Invocation { id, messages, clock, budget, traceparent, rng } = invocation;
         let now_ms = clock.now_ms();
 
-        let fetched = fetch(&self.payloads, messages, arena, budget.fetch_until).await;
+        let until = budget.fetch_until;
+        let (fetched, ()) = join!(fetch(&self.payloads, messages, arena, until), self.read_catalogue(now_ms, until));
         let messages = fetched.messages.as_deref().unwrap_or(messages);
         let (decoded, found) = decode_all(messages, &fetched.refused, fetched.bytes, arena);
-        let (measurements, mut fates) = self.guard_all(messages, &found, now_ms, arena);
+        let (mut measurements, mut fates) = self.guard_all(messages, &found, now_ms, arena);
+        let findings = self.check_catalogue(&mut measurements, &mut fates);
         let standings = collapse(&measurements, arena);
         let submission =
             Submission { measurements: &measurements, standings: &standings, in_flight: self.settings.batches_in_flight };
@@ -136,6 +145,7 @@ impl Relay {
             false => vec![Outcome::Return { after: None }; messages.len()],
         };
         let mut report = Report::new(seen, &settled, &outcomes, accounts, clock.now_ms());
+        report.preflight = findings;
         report.fly(flown, session.counts());
         report.record(&recorded, accounts.accepted);
         report.store_ok = kept && !unrecorded && !self.store.is_suspect();
@@ -162,6 +172,19 @@ impl Relay {
             }
         };
         found.iter().map(judge).unzip()
+    }
+
+    async fn read_catalogue(&self, now_ms: i64, until: Instant) {
+        if self.settings.preflight != Preflight::Off {
+            self.catalogue.refresh(&self.store, now_ms, until).await;
+        }
+    }
+
+    fn check_catalogue(&self, measurements: &mut [Option<Guarded<'_>>], fates: &mut [Fate]) -> FindingCounts {
+        match self.settings.preflight {
+            Preflight::Off => FindingCounts::default(),
+            mode @ (Preflight::Warn | Preflight::Quarantine) => self.catalogue.check(mode, measurements, fates),
+        }
     }
 
     /// After a failed put nothing is submitted before a put has worked again: what cannot be settled comes back, and a

@@ -7,7 +7,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 
 use crate::failure::{EXIT_USAGE, Failure};
-use crate::{demo, explain, quarantine, replay, sandbox, send, terminal};
+use crate::{catalogue, demo, explain, quarantine, reconcile, replay, sandbox, send, terminal, watch};
 
 /// Usage measurements on their way to m3ter: send them, find out what became of them, mend and send again what could not go on.
 #[derive(Debug, Parser)]
@@ -28,6 +28,9 @@ enum Command {
     Explain(explain::Arguments),
     Quarantine(quarantine::Arguments),
     Replay(replay::Arguments),
+    Reconcile(reconcile::Arguments),
+    Watch(watch::Arguments),
+    Catalogue(catalogue::Arguments),
     Sandbox(sandbox::Arguments),
     Demo(demo::Arguments),
 }
@@ -63,6 +66,9 @@ fn execute(command: Command) -> Result<(), Failure> {
             Command::Explain(arguments) => explain::run(arguments).await,
             Command::Quarantine(arguments) => quarantine::run(arguments).await,
             Command::Replay(arguments) => replay::run(arguments).await,
+            Command::Reconcile(arguments) => reconcile::run(arguments).await,
+            Command::Watch(arguments) => watch::run(arguments).await,
+            Command::Catalogue(arguments) => catalogue::run(arguments).await,
             Command::Sandbox(arguments) => sandbox::run(arguments).await,
             Command::Demo(arguments) => demo::run(arguments).await,
         }

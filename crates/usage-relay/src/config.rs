@@ -1,9 +1,9 @@
 //! The only file that reads the environment.
 //!
-//! The sandbox's credentials come this way and never as flags: a command line is visible to every user of a machine.
+//! The credentials of m3ter and of the sandbox come this way and never as flags: a command line is visible to every user of a machine.
 //! What the AWS SDK reads by itself (`AWS_REGION`, `AWS_ENDPOINT_URL`, profiles, credentials) is not repeated here.
 
-/// Access key id for the sandbox.
+/// Access key id for m3ter or the sandbox.
 const ACCESS_KEY_ID: &str = "M3TER_ACCESS_KEY_ID";
 /// The secret that goes with it.
 const API_SECRET: &str = "M3TER_API_SECRET";
@@ -46,6 +46,21 @@ fn credentials_from(get: impl Fn(&str) -> Option<String>) -> Result<Credentials,
     }
 }
 
+/// m3ter's keys. There are no defaults: they would be sent to the real m3ter.
+///
+/// # Errors
+/// If one is missing.
+pub(crate) fn m3ter_keys() -> Result<Credentials, String> {
+    m3ter_keys_from(variable)
+}
+
+fn m3ter_keys_from(get: impl Fn(&str) -> Option<String>) -> Result<Credentials, String> {
+    match (get(ACCESS_KEY_ID), get(API_SECRET)) {
+        (Some(access_key_id), Some(api_secret)) => Ok(Credentials { access_key_id, api_secret }),
+        _ => Err(format!("expected m3ter's keys in the environment: {ACCESS_KEY_ID} and {API_SECRET}")),
+    }
+}
+
 /// Whether the environment names an endpoint for SQS alone.
 pub(crate) fn has_sqs_endpoint() -> bool {
     variable(ENDPOINT_URL_SQS).is_some()
@@ -80,6 +95,17 @@ mod tests {
         assert_eq!(from(&[(ACCESS_KEY_ID, "a"), (API_SECRET, "b")]).unwrap().api_secret, "b");
         assert!(from(&[(ACCESS_KEY_ID, "a")]).unwrap_err().starts_with("expected both"));
         assert!(from(&[(API_SECRET, "b")]).is_err());
+    }
+
+    #[test]
+    fn keys_for_m3ter_itself_have_no_defaults() {
+        let from = |set: &[(&str, &str)]| {
+            m3ter_keys_from(|name| set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
+        };
+        assert_eq!(from(&[(ACCESS_KEY_ID, "a"), (API_SECRET, "b")]).unwrap().access_key_id, "a");
+        for set in [&[][..], &[(ACCESS_KEY_ID, "a")], &[(API_SECRET, "b")]] {
+            assert!(from(set).unwrap_err().starts_with("expected m3ter's keys"));
+        }
     }
 
     #[test]

@@ -18,15 +18,16 @@ Examples:
   usage-relay explain --account acme --meter api_requests --since 2h
   usage-relay explain order-1 order-2 --store-url s3://bucket/relay --json
 
-It reads what the relay wrote, ledger and quarantine, and asks m3ter nothing. With LedgerMode uids there is no meter or \
-account to look for; with off there is only the quarantine.
+It reads what the relay and ingest-watch wrote (ledger, quarantine, what m3ter said later) and asks m3ter nothing. What m3ter \
+accepted is called ingested when all its events of the hour after were read and held no rejection. With LedgerMode uids there is no \
+meter or account to look for; with off there is only the quarantine.
 
 Exit codes: 0 all were found; 1 one was not, or an object could not be read; 2 the store did not answer.";
 
 /// Tell the whole life of measurements, in order.
 ///
-/// Queued, sent in which batch, accepted, quarantined and why, sent again, given up: each with its time, and one sentence at
-/// the end that says where the measurement is now.
+/// Queued, sent in which batch, accepted, quarantined and why, rejected later, sent again, given up: each with its time, and at the
+/// end the words that say where the measurement is now, and until when m3ter was heard.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
@@ -58,6 +59,8 @@ pub(crate) struct Arguments {
 struct Told<'a> {
     measurements: &'a [Story],
     more: bool,
+    /// `null`: never.
+    events_read_until: Option<String>,
     looked: LookedJson,
 }
 
@@ -85,7 +88,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     looked.settle();
     progress.finish();
     if arguments.json {
-        terminal::print_json(&Told { measurements: &stories, more, looked: LookedJson::of(&looked) })?;
+        let events_read_until = looked.events_read_to_ms.map(time);
+        terminal::print_json(&Told { measurements: &stories, more, events_read_until, looked: LookedJson::of(&looked) })?;
     } else {
         terminal::print(&text(&stories, more, &looked))?;
     }
@@ -134,6 +138,9 @@ fn line(event: &Event) -> String {
             ("quarantined", format!("{reason}: {detail}; entry {qid}{whole}"))
         }
         What::RejectedLater { qid, reason, detail } => ("rejected later", format!("{reason}: {detail}; entry {qid}")),
+        What::Receipt => ("receipt", "m3ter dropped a copy of what it has".to_owned()),
+        What::NotCalculated => ("not calculated", "m3ter counted it without a field that it derives".to_owned()),
+        What::Unjudged => ("copy dropped", "by m3ter; without a ledger nobody can say of what".to_owned()),
         What::Replayed(again) => ("replayed", sent_again(again)),
         What::Corrected(again) => ("corrected", sent_again(again)),
         What::Dropped { qid, because, by } => ("dropped", format!("entry {qid}, because: {because}{}", by_whom(by.as_deref()))),

@@ -6,12 +6,15 @@
 //! * [`explain`]: the whole life of a measurement, as the store tells it.
 //! * [`quarantine`]: see what could not go on, mend it, or give it up.
 //! * [`replay`]: send what was quarantined again, as it was.
+//! * [`reconcile`]: the ledger's totals against m3ter's.
+//! * [`watch`]: m3ter's later answers, fetched and acted on, for those outside Lambda.
+//! * [`catalogue`]: which meters and accounts m3ter had when it was last asked.
 //! * [`sandbox`]: a local m3ter to develop and test against.
 //! * [`demo`]: sends a known mix of good and bad measurements, waits, and checks that the books balance.
 //!
 //! What they share: [`args`] (the words on the command line), [`config`] (the environment), [`failure`] (exit codes),
 //! [`terminal`] (everything printed), [`clock`] (everything timed), [`aws`] and [`queue`] (SQS), [`sample`] (made-up measurements),
-//! [`store`] (the store, and how far back), [`choosing`] (which entries are meant), [`sending`] (claim, then send).
+//! [`store`] (the store, and how far back), [`m3ter`] (m3ter's API), [`choosing`] (which entries are meant), [`sending`] (claim, then send).
 //!
 //! The rule for exit codes: 0 it is done, 1 a check did not hold or the data is at fault, 2 it could not be done
 //! (network, permission, a missing file), 64 the command line is wrong. Errors are one line on standard error and
@@ -19,6 +22,7 @@
 
 mod args;
 mod aws;
+mod catalogue;
 mod choosing;
 mod clock;
 mod config;
@@ -26,14 +30,18 @@ mod demo;
 mod explain;
 mod failure;
 mod figures;
+mod m3ter;
 mod quarantine;
 mod queue;
+mod reconcile;
 mod replay;
 mod sample;
 mod sandbox;
 mod send;
 mod sending;
+mod stop;
 mod store;
 mod terminal;
+mod watch;
 
 pub use args::run;

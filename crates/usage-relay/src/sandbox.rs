@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 
 use m3ter_sandbox::{Catalogue, Credentials, FaultRule, OpenError, Options, Sandbox};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::aws::chain;
 use crate::config;
 use crate::failure::Failure;
+use crate::stop::stopped;
 use crate::terminal;
 
 const EXAMPLES: &str = "\
@@ -131,18 +131,6 @@ fn read_catalogue(path: &Path) -> Result<Catalogue, Failure> {
 
 fn read_faults(path: &Path) -> Result<Vec<FaultRule>, Failure> {
     FaultRule::list_from_json(&read(path)?).map_err(|error| Failure::Data(format!("{}: {error}", path.display())))
-}
-
-/// Ready once the process is asked to stop. From now on such a request no longer ends it by itself.
-fn stopped() -> Result<impl Future<Output = ()>, Failure> {
-    let listen = |kind| signal(kind).map_err(|error| Failure::CouldNot(format!("cannot listen for signals: {error}")));
-    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    })
 }
 
 #[cfg(test)]

@@ -63,6 +63,7 @@ impl Function {
 /// The whole message, as it came. How far an invocation came with it is not known, so it counts as sent.
 fn entry<'a>(message: &Inbound<'a>, name: &'a str) -> NewEntry<'a> {
     NewEntry {
+        qid: None,
         uid: None,
         reason: Reason::DeliveryExhausted.name(),
         detail: DETAIL,

@@ -35,7 +35,7 @@ pub fn lines(invocation: Invocation<'_>, report: Report) -> String {
     ];
     values.extend(report.lag_ms.map(|age_ms| ("QueueLag", json!(age_ms))));
     let mut lines = String::new();
-    push(&mut lines, &METRICS, invocation, (level(report), "invocation"), values, None);
+    push(&mut lines, &METRICS, invocation, (level(report), "invocation"), values, &[]);
     lines
 }
 

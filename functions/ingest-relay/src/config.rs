@@ -1,22 +1,22 @@
 //! The settings of the function. The only file that reads the environment; every fault is listed at once.
 
 use lambda_shell::settings::{ConfigErrors, Reader};
-use m3ter_client::{ClientSettings, Endpoint};
-use relay::{Ledger, Settings};
+use m3ter_client::ClientSettings;
+use relay::{Ledger, Preflight, Settings};
 use relay_core::guard::MissingUid;
 use relay_core::limits::{DAY_MS, EXHAUST_AFTER_DAYS_MAX};
-use relay_store::{LedgerMode, LedgerWrite};
+use relay_store::LedgerWrite;
 
 /// All settings, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// `M3TER_ORG_ID`, `M3TER_API_URL`, `M3TER_INGEST_URL`, and this environment's share of `REQUESTS_PER_SECOND`.
     pub client: ClientSettings,
-    /// `MISSING_UID`, `EXHAUST_AFTER_DAYS`, `BATCHES_IN_FLIGHT`, `LEDGER_MODE`, `LEDGER_WRITE`.
+    /// `MISSING_UID`, `EXHAUST_AFTER_DAYS`, `BATCHES_IN_FLIGHT`, `LEDGER_MODE`, `LEDGER_WRITE`, `PREFLIGHT`.
     pub walk: Settings,
     /// `M3TER_SECRET_ARN`: the secret with m3ter's credentials.
     pub secret_arn: String,
-    /// `STORE_URL`: where quarantine and ledger are.
+    /// `STORE_URL`: where quarantine, ledger and catalogue are.
     pub store_url: String,
     /// `PAYLOAD_BUCKETS`: where bodies may lie that are too large for a message.
     pub payload_buckets: Vec<String>,
@@ -29,7 +29,7 @@ pub struct Config {
 }
 
 /// The settings that the template gives, with their defaults; a test holds the template to them.
-pub const SETTINGS: [(&str, Option<&str>); 14] = [
+pub const SETTINGS: [(&str, Option<&str>); 15] = [
     ("M3TER_ORG_ID", None),
     ("M3TER_SECRET_ARN", None),
     ("STORE_URL", None),
@@ -44,6 +44,7 @@ pub const SETTINGS: [(&str, Option<&str>); 14] = [
     ("LEDGER_MODE", Some("full")),
     ("LEDGER_WRITE", Some("required")),
     ("PAYLOAD_BUCKETS", Some("")),
+    ("PREFLIGHT", Some("warn")),
 ];
 
 impl Config {
@@ -57,25 +58,26 @@ impl Config {
     pub fn from_vars(get: impl Fn(&str) -> Option<String>) -> Result<Config, ConfigErrors> {
         let mut read = Reader::new(&get, &SETTINGS);
 
-        let org_id = read.text("M3TER_ORG_ID", "the organisation's id: letters, digits, - and _", is_org_id);
-        let secret_arn = read.text("M3TER_SECRET_ARN", "the ARN of a Secrets Manager secret", |arn| arn.starts_with("arn:"));
+        let org_id = read.org_id();
+        let secret_arn = read.secret_arn();
         let store_url = read.store_url();
         let queue_url = read.text(
             "QUEUE_URL",
             "the URL of a standard queue; a FIFO queue allows ten messages a batch and no window",
             |url| (url.starts_with("https://") || url.starts_with("http://")) && !url.ends_with(".fifo"),
         );
-        let api = endpoint(&mut read, "M3TER_API_URL");
-        let ingest = endpoint(&mut read, "M3TER_INGEST_URL");
+        let api = read.endpoint("M3TER_API_URL");
+        let ingest = read.endpoint("M3TER_INGEST_URL");
         let requests_per_second = read.number("REQUESTS_PER_SECOND", 1, 50);
         let maximum_concurrency = read.number("MAXIMUM_CONCURRENCY", 2, 1_000);
         let batches_in_flight = read.number("BATCHES_IN_FLIGHT", 1, 16);
         let exhaust_after_days = read.number("EXHAUST_AFTER_DAYS", 1, EXHAUST_AFTER_DAYS_MAX);
         let missing_uid = read.choice("MISSING_UID", [("refuse", MissingUid::Refuse), ("content", MissingUid::Content)]);
-        let modes = [("full", LedgerMode::Full), ("uids", LedgerMode::Uids), ("off", LedgerMode::Off)];
-        let mode = read.choice("LEDGER_MODE", modes);
+        let mode = read.ledger_mode();
         let write = read.choice("LEDGER_WRITE", [("required", LedgerWrite::Required), ("best-effort", LedgerWrite::BestEffort)]);
         let payload_buckets = buckets(&mut read);
+        let preflight = [("off", Preflight::Off), ("warn", Preflight::Warn), ("quarantine", Preflight::Quarantine)];
+        let preflight = read.choice("PREFLIGHT", preflight);
 
         let (function_name, s3_endpoint) = (read.function_name("ingest-relay"), read.s3_endpoint());
         let faults = read.faults;
@@ -84,7 +86,7 @@ impl Config {
         else {
             return Err(ConfigErrors { faults });
         };
-        let (Some(missing_uid), Some(mode), Some(write)) = (missing_uid, mode, write) else {
+        let (Some(missing_uid), Some(mode), Some(write), Some(preflight)) = (missing_uid, mode, write, preflight) else {
             return Err(ConfigErrors { faults });
         };
         if !faults.is_empty() {
@@ -98,6 +100,7 @@ impl Config {
                 exhaust_after_ms: i64::from(exhaust_after_days) * DAY_MS,
                 batches_in_flight: batches_in_flight as usize,
                 ledger: Ledger { mode, write },
+                preflight,
             },
             secret_arn,
             store_url,
@@ -107,10 +110,6 @@ impl Config {
             s3_endpoint,
         })
     }
-}
-
-fn is_org_id(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
 
 fn buckets(read: &mut Reader<'_>) -> Vec<String> {
@@ -128,16 +127,6 @@ fn is_bucket(name: &str) -> bool {
     let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'.' || byte == b'-';
     let bytes = name.as_bytes();
     (3..=63).contains(&bytes.len()) && bytes.iter().all(|byte| good(*byte)) && is_end(bytes.first()) && is_end(bytes.last())
-}
-
-fn endpoint(read: &mut Reader<'_>, name: &'static str) -> Option<Endpoint> {
-    match Endpoint::parse(&read.value(name).unwrap_or_default()) {
-        Ok(endpoint) => Some(endpoint),
-        Err(error) => {
-            read.fault(name, error.to_string());
-            None
-        }
-    }
 }
 
 #[cfg(test)]
@@ -167,7 +156,7 @@ mod tests {
         let config = read(&[]).unwrap();
         assert_eq!((config.client.requests_per_second, config.walk.batches_in_flight), (4.0, 4));
         assert_eq!((config.walk.missing_uid, config.walk.exhaust_after_ms), (MissingUid::Refuse, 10 * DAY_MS));
-        assert_eq!(config.walk.ledger, Ledger::default());
+        assert_eq!((config.walk.ledger, config.walk.preflight), (Ledger::default(), Preflight::Warn));
     }
 
     #[test]
@@ -202,6 +191,7 @@ mod tests {
             ("PAYLOAD_BUCKETS", "s3://payloads"),
             ("PAYLOAD_BUCKETS", "payloads,Payloads"),
             ("PAYLOAD_BUCKETS", "payloads,-payloads"),
+            ("PREFLIGHT", "on"),
         ] {
             assert_eq!(faults(&[(name, value)]), [name], "{value}");
         }

@@ -3,12 +3,12 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use ingest_relay::aws::{SecretsManager, SqsQueue};
+use ingest_relay::aws::SqsQueue;
 use ingest_relay::config::Config;
 use ingest_relay::handler::Function;
-use lambda_shell::{Error, aws, now_ms, run};
+use lambda_shell::{Error, SecretsManager, aws, now_ms, run};
 use m3ter_client::{Client, Clock, HttpTransport};
-use relay::Relay;
+use relay::{LastCatalogue, Relay};
 use relay_store::{Payloads, Store};
 
 /// Time for the first token. Lambda allows 10 s for the whole start; without a token the first batch fetches it.
@@ -33,5 +33,6 @@ async fn start() -> Result<Function, Error> {
     let clock = Clock::starting_at(now_ms());
     let budget = clock.budget(clock.now_ms() + WARM_UP_MS);
     client.session(clock, budget, None, fastrand::Rng::new()).warm_up().await;
-    Ok(Function { relay: Relay { client, store, payloads, settings: config.walk }, queue, name: config.function_name })
+    let relay = Relay { client, store, payloads, catalogue: LastCatalogue::default(), settings: config.walk };
+    Ok(Function { relay, queue, name: config.function_name })
 }

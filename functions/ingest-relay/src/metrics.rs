@@ -9,7 +9,7 @@ use relay::brake::Braked;
 use serde_json::{Value, json};
 
 /// All metrics.
-pub const METRICS: [Metric; 29] = [
+pub const METRICS: [Metric; 33] = [
     metric("Received", "Count", "messages delivered"),
     metric("Done", "Count", "messages that left the queue"),
     metric("Returned", "Count", "messages left in the queue"),
@@ -30,6 +30,10 @@ pub const METRICS: [Metric; 29] = [
     metric("SecretUnreadable", "Count", "times that the secret could not be read, whatever the cause"),
     metric("Unproven", "Count", "batches turned down without evidence that data is to blame"),
     metric("StoreFailed", "Count", "invocations in which the quarantine or a required ledger could not be written"),
+    metric("UnknownMeters", "Count", "measurements with a meter that m3ter has not, by the catalogue"),
+    metric("MissingFields", "Count", "measurements without a data field of their meter"),
+    metric("UnconfiguredFields", "Count", "measurements with a data field that their meter has not; m3ter stores it"),
+    metric("NearAccounts", "Count", "measurements with an unknown account code that is nearly a known one"),
     metric("Recorded", "Count", "lines written to the ledger"),
     metric("Unrecorded", "Count", "accepted measurements whose lines could not be written"),
     metric("PayloadPointers", "Count", "messages whose body lies in S3, returned"),
@@ -44,19 +48,21 @@ pub const METRICS: [Metric; 29] = [
 /// The lines of one invocation, each with its line break.
 pub fn lines(invocation: Invocation<'_>, report: &Report, braked: Braked) -> String {
     let mut lines = String::new();
-    push(&mut lines, &METRICS, invocation, (level(report), "invocation"), values(invocation, report, braked), None);
+    push(&mut lines, &METRICS, invocation, (level(report), "invocation"), values(invocation, report, braked), &[]);
     for (reason, count) in &report.reasons {
         let values = vec![("Quarantined", json!(count))];
-        push(&mut lines, &METRICS, invocation, ("warn", "quarantined"), values, Some(reason.name()));
+        push(&mut lines, &METRICS, invocation, ("warn", "quarantined"), values, &[("Reason", reason.name())]);
     }
     lines
 }
 
-/// error: a person must act. warn: something unwelcome was handled.
+/// error: a person must act. warn: something unwelcome was handled. A data field that no meter has is neither.
 fn level(report: &Report) -> &'static str {
+    let found = report.preflight;
+    let doubted = found.unknown_meters > 0 || found.missing_fields > 0 || found.near_accounts > 0;
     if !report.balanced || report.client.give_ups > 0 || report.unproven > 0 || !report.store_ok {
         "error"
-    } else if report.accounts.returned > 0 || report.accounts.quarantined > 0 || report.unrecorded > 0 {
+    } else if report.accounts.returned > 0 || report.accounts.quarantined > 0 || report.unrecorded > 0 || doubted {
         "warn"
     } else {
         "info"
@@ -85,6 +91,10 @@ fn values(invocation: Invocation<'_>, report: &Report, braked: Braked) -> Vec<(&
         ("SecretUnreadable", json!(client.secret_failures)),
         ("Unproven", json!(report.unproven)),
         ("StoreFailed", json!(u8::from(!report.store_ok))),
+        ("UnknownMeters", json!(report.preflight.unknown_meters)),
+        ("MissingFields", json!(report.preflight.missing_fields)),
+        ("UnconfiguredFields", json!(report.preflight.unconfigured_fields)),
+        ("NearAccounts", json!(report.preflight.near_accounts)),
         ("Recorded", json!(report.recorded)),
         ("Unrecorded", json!(report.unrecorded)),
         ("PayloadPointers", json!(report.pointers)),
@@ -150,6 +160,9 @@ mod tests {
     #[test]
     fn the_level_says_whether_a_person_must_act() {
         assert_eq!(level(&Report { reasons: Default::default(), ..report() }), "info");
+        let found = |preflight| level(&Report { preflight, reasons: Default::default(), ..report() });
+        assert_eq!(found(relay::FindingCounts { near_accounts: 1, ..relay::FindingCounts::default() }), "warn");
+        assert_eq!(found(relay::FindingCounts { unconfigured_fields: 1, ..relay::FindingCounts::default() }), "info");
         assert_eq!(level(&Report { balanced: false, ..report() }), "error");
         let gave_up = m3ter_client::Counts { give_ups: 1, ..m3ter_client::Counts::default() };
         assert_eq!(level(&Report { client: gave_up, ..report() }), "error");

@@ -1,12 +1,23 @@
 //! The settings of the function. The only file that reads the environment; every fault is listed at once.
 
 use lambda_shell::settings::{ConfigErrors, Reader};
+use m3ter_client::ClientSettings;
+use relay_store::LedgerMode;
+
+/// This function submits nothing; the client wants a rate all the same.
+const SUBMITS_PER_SECOND: f64 = 1.0;
 
 /// All settings, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// `STORE_URL`: where the quarantine is.
+    /// `M3TER_ORG_ID`, `M3TER_API_URL`.
+    pub client: ClientSettings,
+    /// `M3TER_SECRET_ARN`: the secret with m3ter's credentials.
+    pub secret_arn: String,
+    /// `STORE_URL`: where ledger and quarantine are.
     pub store_url: String,
+    /// `LEDGER_MODE`: what the relay's ledger keeps, and so what m3ter's answers can be held against.
+    pub ledger: LedgerMode,
     /// `AWS_LAMBDA_FUNCTION_NAME`, set by Lambda: the dimension of the metrics.
     pub function_name: String,
     /// `AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL`: another S3 than AWS's own, for an emulator.
@@ -14,7 +25,13 @@ pub struct Config {
 }
 
 /// The settings that the template gives, with their defaults; a test holds the template to them.
-pub const SETTINGS: [(&str, Option<&str>); 1] = [("STORE_URL", None)];
+pub const SETTINGS: [(&str, Option<&str>); 5] = [
+    ("M3TER_ORG_ID", None),
+    ("M3TER_SECRET_ARN", None),
+    ("STORE_URL", None),
+    ("M3TER_API_URL", Some("https://api.m3ter.com")),
+    ("LEDGER_MODE", Some("full")),
+];
 
 impl Config {
     /// Reads the process's environment.
@@ -26,12 +43,16 @@ impl Config {
     /// Reads settings from wherever `get` finds them. An empty one is an absent one.
     pub fn from_vars(get: impl Fn(&str) -> Option<String>) -> Result<Config, ConfigErrors> {
         let mut read = Reader::new(&get, &SETTINGS);
-        let store_url = read.store_url();
+        let (org_id, secret_arn, store_url) = (read.org_id(), read.secret_arn(), read.store_url());
+        let (api, ledger) = (read.endpoint("M3TER_API_URL"), read.ledger_mode());
         let (function_name, s3_endpoint) = (read.function_name("ingest-watch"), read.s3_endpoint());
-        match store_url {
-            Some(store_url) => Ok(Config { store_url, function_name, s3_endpoint }),
-            None => Err(ConfigErrors { faults: read.faults }),
-        }
+        let (Some(org_id), Some(secret_arn), Some(store_url), Some(api), Some(ledger)) =
+            (org_id, secret_arn, store_url, api, ledger)
+        else {
+            return Err(ConfigErrors { faults: read.faults });
+        };
+        let client = ClientSettings { org_id, ingest: api.clone(), api, requests_per_second: SUBMITS_PER_SECOND };
+        Ok(Config { client, secret_arn, store_url, ledger, function_name, s3_endpoint })
     }
 }
 
@@ -39,18 +60,45 @@ impl Config {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_store_is_all_that_it_needs() {
-        let config = Config::from_vars(|name| (name == "STORE_URL").then(|| "s3://bucket/relay".into())).unwrap();
-        assert_eq!((config.store_url.as_str(), config.function_name.as_str()), ("s3://bucket/relay", "ingest-watch"));
-        assert_eq!(config.s3_endpoint, None);
+    const GOOD: [(&str, &str); 3] = [
+        ("M3TER_ORG_ID", "org-1"),
+        ("M3TER_SECRET_ARN", "arn:aws:secretsmanager:eu-west-1:123456789012:secret:m3ter"),
+        ("STORE_URL", "s3://bucket/relay"),
+    ];
+
+    fn read(more: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
+        let find = |name: &str, vars: &[(&str, &str)]| {
+            vars.iter().find(|(other, _)| *other == name).map(|(_, value)| (*value).to_owned())
+        };
+        Config::from_vars(|name| find(name, more).or_else(|| find(name, &GOOD)))
     }
 
     #[test]
-    fn without_a_store_it_says_what_it_expected() {
-        for url in ["", "memory:", "bucket"] {
-            let errors = Config::from_vars(|name| (name == "STORE_URL").then(|| url.into())).unwrap_err();
-            assert_eq!(errors.to_string(), "STORE_URL: expected s3://bucket/prefix", "{url}");
+    fn the_three_settings_without_a_default_are_enough() {
+        let config = read(&[]).unwrap();
+        assert_eq!((config.store_url.as_str(), config.function_name.as_str()), ("s3://bucket/relay", "ingest-watch"));
+        assert_eq!((config.ledger, config.s3_endpoint), (LedgerMode::Full, None));
+    }
+
+    #[test]
+    fn every_fault_is_listed_at_once() {
+        let errors = Config::from_vars(|name| (name == "LEDGER_MODE").then(|| "maybe".into())).unwrap_err();
+        let names: Vec<_> = errors.faults.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, ["M3TER_ORG_ID", "M3TER_SECRET_ARN", "STORE_URL", "LEDGER_MODE"]);
+    }
+
+    #[test]
+    fn each_setting_out_of_range_is_named() {
+        for (name, value) in [
+            ("M3TER_ORG_ID", "a/b"),
+            ("M3TER_SECRET_ARN", "my-secret"),
+            ("STORE_URL", "memory:"),
+            ("STORE_URL", "bucket"),
+            ("M3TER_API_URL", "http://api.m3ter.com"),
+            ("LEDGER_MODE", "none"),
+        ] {
+            let faults = read(&[(name, value)]).unwrap_err().faults;
+            assert_eq!(faults.iter().map(|(name, _)| *name).collect::<Vec<_>>(), [name], "{value}");
         }
     }
 }

@@ -1,61 +1,112 @@
-//! One invocation: a look at the quarantine, what it found as metrics, the answer out.
+//! One invocation: a round of the job, what it came to as metrics, the answer out.
 //!
-//! The rule: what could not be looked at is not nothing. A look that fails, or has not ended two seconds before the deadline, is
-//! an error and no count at all; Lambda asks for it again within minutes, and the schedule within the hour.
+//! The rule: what could not be looked at is not nothing. A part that failed, or had no time, says no count at all, and fails the
+//! invocation: Lambda asks for it again within minutes, and so does the schedule.
 
 use std::error::Error;
 use std::io::Write;
-use std::time::Duration;
 
 use lambda_shell::{Call, line};
-use relay_store::Store;
-use tokio::time::{Instant, timeout};
+use m3ter_client::{Client, Clock};
+use relay_store::{LedgerMode, Store, StoreError};
+use serde::Serialize;
+use tokio::time::{Instant, timeout_at};
+use watch::counts::Counts;
+use watch::look;
+use watch::round::{Job, Round, Times};
 
-use crate::look::{Counts, LookError, look};
 use crate::metrics;
-
-/// Kept for the answer; of a short invocation a tenth.
-const RESERVE: Duration = Duration::from_secs(2);
 
 /// The function. One per process.
 #[derive(Debug)]
 pub struct Function {
-    /// Where the quarantine is.
+    /// The way to m3ter.
+    pub client: Client,
+    /// Where ledger and quarantine are.
     pub store: Store,
+    /// What the relay's ledger keeps.
+    pub ledger: LedgerMode,
     /// The dimension of the metrics.
     pub name: String,
 }
 
+/// What an invocation answers.
+#[derive(Debug, Serialize)]
+pub struct Answer {
+    /// What was done about m3ter's events.
+    #[serde(flatten)]
+    pub counts: Counts,
+    /// Whether all of them were looked at that were due.
+    pub is_whole: bool,
+    /// What is open in the quarantine, if that was due.
+    pub looked: Option<look::Counts>,
+}
+
+/// Why an invocation failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RoundError {
+    /// It cannot be read where the last one ended.
+    #[error("expected the store to show where the last round ended")]
+    Store(#[from] StoreError),
+    /// Time was up.
+    #[error("expected the round to end in the time there was")]
+    TimeUp,
+    /// Parts of it failed: the log says which, and why.
+    #[error("these parts of the round failed: {0}")]
+    Parts(String),
+}
+
 impl Function {
-    /// Looks once, whatever the event that asked for it. Writes what it found to `log`.
+    /// Does one round, whatever the event that asked for it. Writes what it came to to `log`.
     ///
     /// # Errors
-    /// [`LookError`] if it could not look, or not in time.
-    pub async fn handle(&self, call: Call<'_>, log: &mut dyn Write) -> Result<Counts, LookError> {
-        let (began, within) = (Instant::now(), time_to_look(&call));
-        let late = |_| Err(LookError::TimeUp { within_ms: u64::try_from(within.as_millis()).unwrap_or(u64::MAX) });
-        let looked = timeout(within, look(&self.store, call.now_ms)).await.unwrap_or_else(late);
+    /// [`RoundError`] if any part of it failed, or not all of it was done in time.
+    pub async fn handle(&self, call: Call<'_>, rng: fastrand::Rng, log: &mut dyn Write) -> Result<Answer, RoundError> {
+        let began = Instant::now();
+        let clock = Clock::starting_at(call.now_ms);
+        let budget = clock.budget(call.deadline_ms);
+        let times = Times::of(began, &budget);
+        let m3ter = self.client.session(clock, budget, None, rng);
+        let job = Job { store: &self.store, ledger: self.ledger, name: call.request_id, now_ms: call.now_ms, times };
+        let round = timeout_at(budget.brake_until, job.round(&m3ter)).await;
         let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let now_ms = call.now_ms.saturating_add_unsigned(took_ms);
+        let now_ms = clock.now_ms();
         let about = line::Invocation { function: &self.name, request_id: call.request_id, now_ms, took_ms };
-        let mut lines = metrics::lines(about, looked.as_ref().ok());
-        if let Err(error) = &looked {
-            lines.push_str(&line::plain(now_ms, "error", "the look failed", &chain(error)));
+        let (round, error) = match round {
+            Ok(Ok(round)) => (Some(round), None),
+            Ok(Err(error)) => (None, Some(RoundError::Store(error))),
+            Err(_) => (None, Some(RoundError::TimeUp)),
+        };
+        let mut lines = metrics::lines(about, round.as_ref());
+        for (part, error) in round.iter().flat_map(Round::failures) {
+            lines.push_str(&line::plain(now_ms, "error", &format!("{part} failed"), &chain(error)));
+        }
+        if let Some(error) = &error {
+            lines.push_str(&line::plain(now_ms, "error", "the round failed", &chain(error)));
         }
         // A log that cannot be written must not cost the answer.
         let _ = log.write_all(lines.as_bytes());
-        looked
+        match (round, error) {
+            (_, Some(error)) => Err(error),
+            (None, None) => Err(RoundError::TimeUp),
+            (Some(round), None) => answer(round),
+        }
     }
 }
 
-/// All but what is kept for the answer.
-fn time_to_look(call: &Call<'_>) -> Duration {
-    let whole = Duration::from_millis(u64::try_from(call.deadline_ms.saturating_sub(call.now_ms)).unwrap_or(0));
-    whole.saturating_sub(RESERVE.min(whole / 10))
+fn answer(round: Round) -> Result<Answer, RoundError> {
+    let failed: Vec<&str> = round.failures().into_iter().map(|(part, _)| part).collect();
+    match (round.passed, failed.is_empty()) {
+        (Ok(passed), true) => {
+            let looked = round.looked.and_then(Result::ok);
+            Ok(Answer { counts: round.counts, is_whole: passed.is_whole, looked })
+        }
+        (_, _) => Err(RoundError::Parts(failed.join(", "))),
+    }
 }
 
 /// An error with what caused it: the store's own words tell a missing permission from an outage.
-fn chain(error: &LookError) -> String {
+fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -1,12 +1,11 @@
-//! The Lambda function that looks at the quarantine on a schedule: what is open there, and what of it will soon be too old for
-//! m3ter to recognise.
+//! The Lambda function that fetches m3ter's later answer on a schedule: what it rejected after it had accepted it, what there
+//! is to bill by, and what is open in the quarantine.
 //!
-//! [`config`] reads the settings, [`look`] counts, [`handler`] keeps to the deadline and answers, [`metrics`] names every metric.
-//! What every function needs is in `lambda-shell`; the rules of what is open and how old it is are `recovery`'s.
+//! [`config`] reads the settings, [`handler`] keeps to the deadline and answers, [`metrics`] names every metric. What every function
+//! needs is in `lambda-shell`; the job itself is the crate `watch`.
 //!
-//! Absent: anything that writes to the store, and m3ter.
+//! Absent: any rule about events, ledger and quarantine.
 
 pub mod config;
 pub mod handler;
-pub mod look;
 pub mod metrics;

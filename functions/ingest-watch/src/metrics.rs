@@ -1,127 +1,125 @@
-//! Every metric by name, and the lines of a look.
+//! Every metric by name, and the lines of a round.
 //!
-//! A count is said if it is more than nothing, or if all of the quarantine was read: what is unknown is not zero. So a look that
-//! failed says no count, and CloudWatch sees that something is missing.
+//! What is unknown is not zero: a part that failed or was not due says no count, and CloudWatch sees that something is missing. A
+//! count that is more than nothing is said even if its part failed later.
 
 use lambda_shell::line::{Invocation, Metric, metric, push};
-use serde_json::json;
-
-use crate::look::Counts;
+use serde_json::{Value, json};
+use watch::look;
+use watch::round::Round;
 
 /// All metrics.
-pub const METRICS: [Metric; 6] = [
-    metric("QuarantineOpen", "Count", "entries still to be settled; by reason with the dimension Reason"),
+pub const METRICS: [Metric; 22] = [
+    metric("Events", "Count", "m3ter's events of failed ingests that were acted on"),
+    metric("Rejected", "Count", "measurements that m3ter rejected after it had accepted them; also by Meter and Reason"),
+    metric("Receipts", "Count", "copies that m3ter dropped of what it has: proof that it has it"),
+    metric("CalculationErrors", "Count", "measurements that m3ter counted without one of their derived fields"),
+    metric("UnknownTypes", "Count", "rejections of a type that m3ter does not document"),
+    metric("ReplayDropped", "Count", "replays of rejections that m3ter dropped, since it keeps their uids"),
+    metric("DuplicateOfUnknown", "Count", "measurements that m3ter dropped as copies of what nobody here sent"),
+    metric("Waiting", "Count", "events that wait for a deeper look, or for their log"),
+    metric("EventsUnreadable", "Count", "1 if m3ter's events or their logs could not be read, else 0"),
+    metric("CursorAgeSeconds", "Seconds", "time since all new events were last read"),
+    metric("Ingested", "Count", "measurements that are past the horizon without a rejection; also by Meter"),
+    metric("OldestUnsettledSeconds", "Seconds", "age of the oldest accepted measurement that is not past the horizon"),
+    metric("QuarantineOpen", "Count", "entries still to be settled; also by Reason"),
     metric("LeavesWindowSoon", "Count", "open entries that leave m3ter's window within five days"),
     metric("OutsideWindow", "Count", "open entries that have left it: replay refuses them"),
-    metric("Unreadable", "Count", "objects that could not be read"),
-    metric("LookFailed", "Count", "looks that ended without a count"),
+    metric("LookFailed", "Count", "looks at the quarantine that ended without a count"),
+    metric("SkeletonAccounts", "Count", "accounts that m3ter made by itself since the catalogue was last refreshed"),
+    metric("CatalogueAgeSeconds", "Seconds", "time since the catalogue was last refreshed"),
+    metric("Unreconciled", "Count", "differences between ledger and m3ter that nothing explains"),
+    metric("ReconcileFailed", "Count", "reconciliations that came to no result"),
+    metric("Unreadable", "Count", "objects of the store that could not be read"),
     metric("Duration", "Milliseconds", "time from event to answer"),
 ];
 
-/// The lines of one look, each with its line break; `None` if it failed.
-pub fn lines(invocation: Invocation<'_>, counts: Option<&Counts>) -> String {
-    let mut values = vec![("LookFailed", json!(u8::from(counts.is_none()))), ("Duration", json!(invocation.took_ms))];
-    if let Some(counts) = counts {
-        let found = [
-            ("QuarantineOpen", counts.open.values().sum()),
-            ("LeavesWindowSoon", counts.leaves_window_soon),
-            ("OutsideWindow", counts.outside_window),
-        ];
-        let known = found.into_iter().filter(|(_, count)| *count > 0 || counts.is_whole);
-        values.extend(known.map(|(name, count): (_, u64)| (name, json!(count))));
-        values.push(("Unreadable", json!(counts.unreadable)));
-    }
+type Values = Vec<(&'static str, Value)>;
+
+/// The lines of one round, each with its line break; `None` if it failed as a whole.
+pub fn lines(invocation: Invocation<'_>, round: Option<&Round>) -> String {
+    let mut values = round.map(values).unwrap_or_else(|| vec![("EventsUnreadable", json!(1))]);
+    values.push(("Duration", json!(invocation.took_ms)));
     let mut lines = String::new();
-    push(&mut lines, &METRICS, invocation, (level(counts), "invocation"), values, None);
-    for (reason, count) in counts.iter().flat_map(|counts| &counts.open) {
-        let values = vec![("QuarantineOpen", json!(count))];
-        push(&mut lines, &METRICS, invocation, ("info", "open"), values, Some(reason));
+    push(&mut lines, &METRICS, invocation, (level(round), "invocation"), values, &[]);
+    let Some(round) = round else { return lines };
+    for ((meter, reason), count) in &round.counts.rejected_by {
+        let by = [("Meter", meter.as_str()), ("Reason", reason.as_str())];
+        push(&mut lines, &METRICS, invocation, ("warn", "rejected"), vec![("Rejected", json!(count))], &by);
+    }
+    for (meter, count) in &round.ingested {
+        push(&mut lines, &METRICS, invocation, ("info", "ingested"), vec![("Ingested", json!(count))], &[("Meter", meter)]);
+    }
+    for (reason, count) in looked(round).iter().flat_map(|counts| &counts.open) {
+        push(&mut lines, &METRICS, invocation, ("info", "open"), vec![("QuarantineOpen", json!(count))], &[("Reason", reason)]);
     }
     lines
 }
 
+fn values(round: &Round) -> Values {
+    let counts = &round.counts;
+    let of_events = [
+        ("Events", counts.events),
+        ("Rejected", counts.rejected),
+        ("Receipts", counts.receipts),
+        ("CalculationErrors", counts.calculation_errors),
+        ("UnknownTypes", counts.unknown_types),
+        ("ReplayDropped", counts.replay_dropped),
+        ("DuplicateOfUnknown", counts.duplicate_of_unknown),
+        ("Waiting", counts.waiting),
+    ];
+    let mut values: Values = known(of_events, round.passed.is_ok());
+    values.push(("EventsUnreadable", json!(u8::from(round.is_blind()))));
+    values.extend(round.cursor_age_s.map(|age| ("CursorAgeSeconds", json!(age))));
+    values.extend(round.oldest_unsettled_s.map(|age| ("OldestUnsettledSeconds", json!(age))));
+    values.extend(known([("Ingested", round.ingested.values().sum())], round.oldest_unsettled_s.is_some()));
+    let mut unreadable = counts.unreadable;
+    if let Some(looked) = &round.looked {
+        values.push(("LookFailed", json!(u8::from(looked.is_err()))));
+    }
+    if let Some(looked) = looked(round) {
+        let found = [
+            ("QuarantineOpen", looked.open.values().sum()),
+            ("LeavesWindowSoon", looked.leaves_window_soon),
+            ("OutsideWindow", looked.outside_window),
+        ];
+        values.extend(known(found, looked.is_whole));
+        unreadable += looked.unreadable;
+    }
+    if let Some(Ok(refreshed)) = &round.refreshed {
+        values.push(("SkeletonAccounts", json!(refreshed.new_skeletons)));
+    }
+    values.extend(round.catalogue_age_s.map(|age| ("CatalogueAgeSeconds", json!(age))));
+    if let Some(reconciled) = &round.reconciled {
+        values.push(("ReconcileFailed", json!(u8::from(reconciled.is_err()))));
+        values.extend(reconciled.as_ref().ok().map(|nightly| ("Unreconciled", json!(nightly.counts.unexplained))));
+    }
+    values.push(("Unreadable", json!(unreadable)));
+    values
+}
+
+/// Those that are more than nothing, or all if nothing is missing from them.
+fn known<const N: usize>(counts: [(&'static str, u64); N], is_whole: bool) -> Values {
+    counts.into_iter().filter(|(_, count)| *count > 0 || is_whole).map(|(name, count)| (name, json!(count))).collect()
+}
+
+fn looked(round: &Round) -> Option<&look::Counts> {
+    round.looked.as_ref()?.as_ref().ok()
+}
+
 /// error: a person must act. warn: so it is, soon.
-fn level(counts: Option<&Counts>) -> &'static str {
-    match counts {
-        None => "error",
-        Some(counts) if counts.unreadable > 0 => "error",
-        Some(counts) if counts.leaves_window_soon > 0 || counts.outside_window > 0 => "warn",
-        Some(_) => "info",
+fn level(round: Option<&Round>) -> &'static str {
+    let Some(round) = round else { return "error" };
+    let looked = looked(round);
+    let is_torn = round.counts.unreadable > 0 || looked.is_some_and(|counts| counts.unreadable > 0);
+    let is_late = looked.is_some_and(|counts| counts.leaves_window_soon > 0 || counts.outside_window > 0);
+    match () {
+        () if is_torn || round.is_blind() || !round.failures().is_empty() => "error",
+        () if is_late || round.counts.rejected > 0 || round.counts.calculation_errors > 0 => "warn",
+        () => "info",
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::Value;
-
-    fn counts() -> Counts {
-        let open = [("MeterInvalid".to_owned(), 3), ("Oversize".to_owned(), 2)].into();
-        Counts { open, leaves_window_soon: 2, outside_window: 1, unreadable: 0, is_whole: true }
-    }
-
-    fn parsed(counts: Option<&Counts>) -> Vec<Value> {
-        let lines = lines(Invocation { function: "f", request_id: "r", now_ms: 0, took_ms: 3 }, counts);
-        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
-
-    /// The metrics of the line that closes the invocation, as CloudWatch takes them.
-    fn told(counts: Option<&Counts>) -> Vec<(String, Value)> {
-        let line = parsed(counts).remove(0);
-        let names = line["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().unwrap();
-        let name = |metric: &Value| metric["Name"].as_str().unwrap().to_owned();
-        let mut told: Vec<_> = names.iter().map(|metric| (name(metric), line[name(metric).as_str()].clone())).collect();
-        told.sort_by(|one, other| one.0.cmp(&other.0));
-        told
-    }
-
-    fn check(counts: Option<&Counts>, expected: &[(&str, u64)]) {
-        let expected: Vec<_> = expected.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
-        assert_eq!(told(counts), expected);
-    }
-
-    #[test]
-    fn every_metric_is_in_the_line_with_its_unit_and_every_name_in_the_line_is_a_metric() {
-        let line = parsed(Some(&counts())).remove(0);
-        let told = line["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().unwrap();
-        assert_eq!(told.len(), METRICS.len());
-        for metric in &METRICS {
-            assert!(told.contains(&json!({"Name": metric.name, "Unit": metric.unit})) && line.get(metric.name).is_some());
-        }
-    }
-
-    #[test]
-    fn what_is_open_is_told_as_a_whole_and_by_reason() {
-        let lines = parsed(Some(&counts()));
-        let open: Vec<_> = lines.iter().map(|line| (line["Reason"].as_str(), line["QuarantineOpen"].as_u64())).collect();
-        assert_eq!(open, [(None, Some(5)), (Some("MeterInvalid"), Some(3)), (Some("Oversize"), Some(2))]);
-    }
-
-    #[test]
-    fn a_look_that_failed_says_so_and_no_count() {
-        check(None, &[("Duration", 3), ("LookFailed", 1)]);
-        assert_eq!(parsed(None).len(), 1);
-    }
-
-    #[test]
-    fn nothing_is_said_only_if_all_was_read() {
-        let nothing = Counts { is_whole: true, ..Counts::default() };
-        let zeros = [("LookFailed", 0), ("OutsideWindow", 0), ("QuarantineOpen", 0), ("Unreadable", 0)];
-        check(Some(&nothing), &[&[("Duration", 3), ("LeavesWindowSoon", 0)], &zeros[..]].concat());
-        let torn = Counts { unreadable: 1, is_whole: false, ..Counts::default() };
-        check(Some(&torn), &[("Duration", 3), ("LookFailed", 0), ("Unreadable", 1)]);
-        let some = Counts { leaves_window_soon: 1, open: [("X".to_owned(), 1)].into(), ..torn };
-        let expected = [("Duration", 3), ("LeavesWindowSoon", 1), ("LookFailed", 0), ("QuarantineOpen", 1), ("Unreadable", 1)];
-        check(Some(&some), &expected);
-        let ledger_torn = Counts { unreadable: 1, ..nothing };
-        check(Some(&ledger_torn), &[&[("Duration", 3), ("LeavesWindowSoon", 0)], &zeros[..3], &[("Unreadable", 1)]].concat());
-    }
-
-    #[test]
-    fn the_level_says_whether_a_person_must_act() {
-        assert_eq!((level(None), level(Some(&counts()))), ("error", "warn"));
-        assert_eq!(level(Some(&Counts { unreadable: 1, ..counts() })), "error");
-        assert_eq!(level(Some(&Counts { leaves_window_soon: 0, ..counts() })), "warn");
-        assert_eq!(level(Some(&Counts { leaves_window_soon: 0, outside_window: 0, ..counts() })), "info");
-    }
-}
+#[path = "metrics_tests.rs"]
+mod tests;

@@ -35,6 +35,12 @@ WITH mine AS (
     SELECT quarantined_at, 4, if(stage = 'ingest', 'rejected later', 'quarantined'), message_id, NULL, qid, reason || ': ' || detail
     FROM mine
     UNION ALL
+    SELECT DISTINCT
+        event_at, 4,
+        CASE outcome WHEN 'receipt' THEN 'receipt' WHEN 'recorded' THEN 'not calculated' ELSE 'copy dropped' END,
+        NULL, NULL, NULL, "type"
+    FROM acts WHERE uid = getvariable('uid') AND outcome <> 'quarantined'
+    UNION ALL
     SELECT
         actions."at", 5, CASE actions.action WHEN 'drop' THEN 'dropped' WHEN 'import' THEN 'corrected' ELSE 'replayed' END,
         NULL, NULL, qid, coalesce(because, new_uid)

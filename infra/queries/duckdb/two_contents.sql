@@ -1,7 +1,7 @@
 -- Which uids did their producer give more than one content?
 --
 -- m3ter takes the first that it accepts and drops the others, so what they say is not counted. One row for each content that was
--- sent, in the order of sending, and one for each that the relay kept back as UidConflict.
+-- sent, in the order of sending, and one for each that the relay itself kept back as UidConflict.
 
 WITH sent AS (
     SELECT
@@ -9,7 +9,7 @@ WITH sent AS (
         arg_min(measurement, sent_at) AS measurement
     FROM ledger GROUP BY uid, content_hash
 ), kept_back AS (
-    SELECT uid, NULL, quarantined_at, false, qid, measurement FROM entries WHERE reason = 'UidConflict'
+    SELECT uid, NULL, quarantined_at, false, qid, measurement FROM entries WHERE reason = 'UidConflict' AND stage <> 'ingest'
 ), contents AS (
     FROM sent UNION ALL FROM kept_back
 )

@@ -71,6 +71,18 @@ SET VARIABLE actions_columns = {
     beyond_window: 'BOOLEAN'
 };
 
+SET VARIABLE acts_columns = {
+    event: 'VARCHAR',            -- m3ter's id of it
+    event_at: 'BIGINT',          -- when m3ter raised it, by its own clock
+    "type": 'VARCHAR',           -- m3ter's word for what went wrong
+    outcome: 'VARCHAR',          -- quarantined | receipt | recorded | unjudged
+    uid: 'VARCHAR',
+    meter: 'VARCHAR',
+    account: 'VARCHAR',
+    reason: 'VARCHAR',           -- of the entry, as is
+    qid: 'VARCHAR'               -- its id: only of what was quarantined
+};
+
 SET VARIABLE ledger_objects = (
     SELECT coalesce(list(file), []) FROM glob(getvariable('store') || '/ledger/v1/dt=*/hr=*/*.ndjson.zst')
 );
@@ -79,6 +91,9 @@ SET VARIABLE quarantine_objects = (
 );
 SET VARIABLE actions_objects = (
     SELECT coalesce(list(file), []) FROM glob(getvariable('store') || '/actions/v1/*/*.json')
+);
+SET VARIABLE acts_objects = (
+    SELECT coalesce(list(file), []) FROM glob(getvariable('store') || '/watch/v1/acts/dt=*/*.ndjson.zst')
 );
 
 -- A view cannot read no object at all. So what it reads is chosen here: the objects, or their columns without rows.
@@ -94,10 +109,14 @@ CREATE OR REPLACE MACRO reading(folder, more_columns) AS format(
 SET VARIABLE ledger_source = reading('ledger', ', NULL::VARCHAR AS dt, NULL::VARCHAR AS hr');
 SET VARIABLE quarantine_source = reading('quarantine', ', NULL::VARCHAR AS dt, NULL::VARCHAR AS hr');
 SET VARIABLE actions_source = reading('actions', '');
+SET VARIABLE acts_source = reading('acts', ', NULL::VARCHAR AS dt');
 
 -- As the objects hold them, with their folder (dt, hr: of writing, UTC) and their name. A filter on dt spares reading the rest.
 CREATE OR REPLACE VIEW ledger AS FROM query(getvariable('ledger_source'));
 CREATE OR REPLACE VIEW quarantine AS FROM query(getvariable('quarantine_source'));
+
+-- What was done about each of m3ter's events, one row for each measurement that it tells of. dt is the day of the event.
+CREATE OR REPLACE VIEW acts AS FROM query(getvariable('acts_source'));
 
 -- Which entry a marker is about, and which marker it is (drop, replay-1, replay-2, …), stands in its name.
 CREATE OR REPLACE VIEW actions AS
@@ -118,7 +137,8 @@ SELECT * REPLACE (any_value(attributes) OVER (PARTITION BY filename, source_arn,
 QUALIFY row_number() OVER (PARTITION BY qid ORDER BY quarantined_at, filename) = 1;
 
 -- The entries with what became of each since, in the words of `usage-relay quarantine list`: open, under-way and silent are still
--- to be settled; accepted, came-back and dropped are settled. `not_before` is when it may first have been sent to m3ter.
+-- to be settled; accepted, came-back and dropped are settled. `not_before` is when it may first have been sent to m3ter. With
+-- `uid_taken` m3ter dropped it as a copy of what has its uid, and would again: it can only go out under a new one.
 CREATE OR REPLACE VIEW standings AS
 WITH claims AS (
     SELECT qid, min("at") AS first_at, max("at") AS last_at FROM actions
@@ -129,7 +149,9 @@ WITH claims AS (
 ), uids AS (
     SELECT uid, max(sent_at) AS last_at FROM ledger WHERE answer = 'accepted' GROUP BY uid
 ), came_back AS (
-    SELECT DISTINCT origin['of'] AS qid FROM entries WHERE origin IS NOT NULL
+    SELECT origin['of'] AS qid, bool_or(stage = 'ingest') AS rejected FROM entries WHERE origin IS NOT NULL GROUP BY ALL
+), written AS (
+    SELECT qid, max(quarantined_at) AS last_at FROM quarantine GROUP BY qid
 ), dropped AS (
     SELECT DISTINCT qid FROM actions WHERE name = 'drop'
 )
@@ -137,12 +159,17 @@ SELECT
     entries.*,
     measurement->>'meter' AS meter,
     measurement->>'account' AS account,
+    stage = 'ingest' AND reason IN ('UidConflict', 'ReplayDropped', 'DuplicateOfUnknown') AS uid_taken,
     CASE
+        -- What was accepted again and rejected later is the newer entry's to tell.
+        WHEN came_back.rejected THEN 'came-back'
         WHEN again.accepted THEN 'accepted'
         WHEN came_back.qid IS NOT NULL THEN 'came-back'
         WHEN dropped.qid IS NOT NULL THEN 'dropped'
-        -- What m3ter rejected later it had accepted before: then only an acceptance after the replay tells anything.
-        WHEN uids.last_at IS NOT NULL AND (stage <> 'ingest' OR uids.last_at >= claims.first_at) THEN 'accepted'
+        -- What m3ter rejected later it had accepted before: then only an acceptance after the replay, and after the last copy that it
+        -- rejected, tells anything.
+        WHEN stage <> 'ingest' AND uids.last_at IS NOT NULL THEN 'accepted'
+        WHEN NOT uid_taken AND uids.last_at >= greatest(claims.first_at, written.last_at) THEN 'accepted'
         WHEN claims.qid IS NULL THEN 'open'
         WHEN again.unanswered OR abs(getvariable('now_ms') - claims.last_at) < 15 * 60 * 1000 THEN 'under-way'
         ELSE 'silent'
@@ -157,6 +184,7 @@ LEFT JOIN claims USING (qid)
 LEFT JOIN again USING (qid)
 LEFT JOIN uids USING (uid)
 LEFT JOIN came_back USING (qid)
+LEFT JOIN written USING (qid)
 LEFT JOIN dropped USING (qid);
 
 -- Nothing found? Then the store is another one.
@@ -164,4 +192,5 @@ SELECT
     getvariable('store') AS store,
     len(getvariable('ledger_objects')) AS ledger_objects,
     len(getvariable('quarantine_objects')) AS quarantine_objects,
-    len(getvariable('actions_objects')) AS markers;
+    len(getvariable('actions_objects')) AS markers,
+    len(getvariable('acts_objects')) AS acts_objects;

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use recovery::gather::{Depth, Look};
 use recovery::kept::Selection;
-use recovery::life::Place;
+use recovery::life::{HORIZON_MS, Place};
 use recovery::standing::{CLAIM_MS, Standing, claim_name};
 use recovery::window::leaves_soon;
 use relay_core::inbound::{Attribute, Origin};
 use relay_store::{
-    Action, EntryText, LedgerAnswer, LedgerMode, LedgerWrite, Marker, NewEntry, NewLine, S3Access, Store, quarantine_id,
+    Act, Action, EntryText, LedgerAnswer, LedgerMode, LedgerWrite, Marker, NewEntry, NewLine, Outcome, S3Access, Store,
+    quarantine_id,
 };
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -37,6 +38,7 @@ fn qid(message_id: &str) -> Uuid {
 
 fn entry(message_id: &str) -> NewEntry<'_> {
     NewEntry {
+        qid: None,
         uid: Some("u"),
         reason: "RefusedByApi",
         detail: "expected better",
@@ -232,4 +234,101 @@ async fn of_a_meter_the_first_uids_are_named_and_that_there_are_more() {
     assert_eq!(of("m", NOW_MS, 20).await, (uids.clone(), false));
     assert_eq!(of("m", START_MS, 20).await, (uids[10..].to_vec(), false));
     assert_eq!(of("other", NOW_MS, 20).await, (vec![], false));
+}
+
+/// An entry that m3ter rejected, sent again from `of`.
+fn rejected<'a>(message_id: &'a str, of: &'a str) -> NewEntry<'a> {
+    NewEntry { stage: "ingest", reason: "UndefinedMeter", origin: Origin::parse(of), ..entry(message_id) }
+}
+
+#[tokio::test]
+async fn a_replay_that_m3ter_accepted_and_rejected_later_came_back_and_nothing_else_is_newer_than_that() {
+    let store = store();
+    quarantine(&store, START_MS, vec![entry("old")]).await;
+    claim(&store, qid("old"), 1, START_MS + 5).await;
+    let origin = format!("replay:{}", qid("old"));
+    accepted(&store, START_MS + 9, &[("u", Some(&origin))]).await;
+    // Objects are read in no order: the ways to be newer are written in every one.
+    let early = NewEntry { stage: "guard", origin: Origin::parse(&origin), ..entry("back-1") };
+    let late = NewEntry { stage: "guard", origin: Origin::parse(&origin), ..entry("back-9") };
+    quarantine(&store, START_MS + 20, vec![early]).await;
+    quarantine(&store, START_MS + 21, vec![rejected("back-2", &origin)]).await;
+    quarantine(&store, START_MS + 22, vec![rejected("back-3", &origin)]).await;
+    quarantine(&store, START_MS + 23, vec![late]).await;
+    for depth in [Depth::All, Depth::Claimed] {
+        let found: std::collections::BTreeMap<Uuid, Standing> = standings(&store, depth).await.into_iter().collect();
+        assert_eq!(found[&qid("old")], Standing::CameBack { qid: qid("back-3") }, "{depth:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_entry_that_was_rejected_once_more_is_not_settled_by_what_was_accepted_in_between() {
+    let store = store();
+    for at_ms in [START_MS, START_MS + 20] {
+        quarantine(&store, at_ms, vec![NewEntry { stage: "ingest", reason: "UndefinedMeter", ..entry("m-1") }]).await;
+    }
+    claim(&store, qid("m-1"), 1, START_MS + 5).await;
+    accepted(&store, START_MS + 9, &[("u", None)]).await;
+    let silent = Standing::Silent { since_ms: START_MS + 5 };
+    assert_eq!(standings(&store, Depth::All).await, [(qid("m-1"), silent)]);
+    accepted(&store, START_MS + 30, &[("u", None)]).await;
+    let settled = Standing::Accepted { at_ms: START_MS + 30, again: false };
+    assert_eq!(standings(&store, Depth::All).await, [(qid("m-1"), settled)]);
+}
+
+async fn act(store: &Store, name: &str, uid: &str, outcome: Outcome, event_at: i64) {
+    let (meter, account, reason, qid) = Default::default();
+    let (event, r#type, uid) = ("e-1".to_owned(), "DuplicateUid".to_owned(), Some(uid.to_owned()));
+    let act = Act { event, event_at, r#type, outcome, uid, meter, account, reason, qid };
+    store.put_acts(name, NOW_MS, &[act], soon()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_story_tells_what_m3ter_said_later_once_and_until_when_it_was_heard() {
+    let store = store();
+    accepted(&store, START_MS, &[("u", None), ("other", None)]).await;
+    let told = async |uids: &[&str]| {
+        let mut nothing = |_: u64, _: u64| {};
+        let mut look = Look::new(&store, (START_MS, NOW_MS), &mut nothing);
+        let uids: Vec<String> = uids.iter().map(|uid| (*uid).to_owned()).collect();
+        let stories = look.stories(&uids).await.unwrap();
+        assert!(look.looked.unreadable.is_empty());
+        let words = |story: &recovery::life::Story| serde_json::to_value(&story.events).unwrap().to_string();
+        let stories: Vec<(Place, String)> = stories.iter().map(|story| (story.place, words(story))).collect();
+        (stories, look.looked.events_read_to_ms)
+    };
+    let (stories, read_to_ms) = told(&["u"]).await;
+    assert_eq!((stories[0].0, read_to_ms), (Place::Accepted, None));
+    for name in ["one", "the-same-again"] {
+        act(&store, name, "u", Outcome::Receipt, START_MS + DAY_MS + 5).await;
+    }
+    act(&store, "rejected", "nobody-asked", Outcome::Quarantined, START_MS + 5).await;
+    act(&store, "before", "off", Outcome::Unjudged, START_MS + 5).await;
+    store.put_document("watch/v1/cursor.json", &serde_json::json!({"read_to": 0}), soon()).await.unwrap();
+    assert_eq!(told(&["u"]).await.1, None, "0 is never");
+    let cursor = serde_json::json!({"read_to": START_MS + HORIZON_MS, "counted_to": 5, "new": []});
+    store.put_document("watch/v1/cursor.json", &cursor, soon()).await.unwrap();
+    let (stories, read_to_ms) = told(&["off", "other", "u"]).await;
+    assert_eq!(read_to_ms, Some(START_MS + HORIZON_MS));
+    let places: Vec<Place> = stories.iter().map(|(place, _)| *place).collect();
+    assert_eq!(places, [Place::Accepted, Place::Ingested, Place::Ingested]);
+    let counts = |word: &str| stories.iter().map(|(_, words)| words.matches(word).count()).collect::<Vec<_>>();
+    assert_eq!((counts("\"receipt\""), counts("\"unjudged\"")), (vec![0, 0, 1], vec![1, 0, 0]));
+}
+
+#[tokio::test]
+async fn a_cursor_or_acts_that_cannot_be_read_are_told_and_nothing_is_called_ingested() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&format!("file://{}", folder.path().display()), &S3Access::default()).unwrap();
+    accepted(&store, START_MS, &[("u", None)]).await;
+    let day = folder.path().join("watch/v1/acts/dt=2026-06-01");
+    std::fs::create_dir_all(&day).unwrap();
+    std::fs::write(day.join("1-torn.ndjson.zst"), "half").unwrap();
+    std::fs::write(folder.path().join("watch/v1/cursor.json"), "{\"read_to\":").unwrap();
+    let mut nothing = |_: u64, _: u64| {};
+    let mut look = Look::new(&store, (START_MS, NOW_MS), &mut nothing);
+    let stories = look.stories(&["u".to_owned()]).await.unwrap();
+    assert_eq!(stories[0].place, Place::Accepted);
+    let named = |end: &str| look.looked.unreadable.iter().any(|one| one.name.ends_with(end));
+    assert!(named("torn.ndjson.zst") && named("watch/v1/cursor.json"), "{:?}", look.looked.unreadable);
 }

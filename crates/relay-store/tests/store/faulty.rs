@@ -151,3 +151,13 @@ async fn objects_that_are_not_handed_over_are_told_by_name() {
         assert!(unreadable[0].expected.starts_with("expected the store to hand it over"), "{unreadable:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_catalogue_that_the_store_does_not_give_is_an_error_in_time_and_no_empty_answer() {
+    let (store, fault) = store();
+    for (bad, expected) in [(Fault::GetFails, "the store failed"), (Fault::GetHangs, "the store did not answer in time")] {
+        *fault.lock().unwrap() = bad;
+        assert_eq!(store.catalogue(soon()).await.unwrap_err().to_string(), expected);
+        assert_eq!(store.catalogue_unless(None, soon()).await.unwrap_err().to_string(), expected);
+    }
+}

@@ -12,6 +12,7 @@ pub(crate) const START_MS: i64 = 1_780_272_000_000;
 /// An entry that keeps `text`, of `position` in the message `m-1`.
 pub(crate) fn entry(position: usize, text: EntryText<'_>) -> NewEntry<'_> {
     NewEntry {
+        qid: None,
         uid: None,
         reason: "NotJson",
         detail: "expected JSON",

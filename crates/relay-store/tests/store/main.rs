@@ -1,6 +1,8 @@
 //! The store as its callers see it: on a folder and in memory.
 
 #[cfg(test)]
+mod catalogue;
+#[cfg(test)]
 mod faulty;
 #[cfg(test)]
 mod given;

@@ -29,7 +29,8 @@ Examples:
   usage-relay quarantine list --by account --reason RefusedByApi --since 7d
   usage-relay quarantine list --all --json
 
-An entry is open until m3ter accepted what was sent again from it, a newer entry took its place, or it was dropped.";
+An entry is open until m3ter accepted what was sent again from it, a newer entry took its place, or it was dropped. If m3ter rejects \
+later what was sent again, that is a newer entry.";
 
 /// Count what is in the quarantine, with a few examples.
 #[derive(Debug, clap::Args)]
@@ -116,6 +117,8 @@ struct Counts {
     leaves_window_soon: u64,
     /// Open, and too old to be sent again.
     outside_window: u64,
+    /// Open, and of no use under their uids: m3ter has them, and drops what comes under them.
+    uid_taken: u64,
     by: BTreeMap<&'static str, Vec<Group>>,
 }
 
@@ -162,6 +165,7 @@ fn count(chosen: &Chosen, facts: &BTreeMap<Uuid, Facts>, all: bool, now_ms: i64)
         dropped: 0,
         leaves_window_soon: 0,
         outside_window: 0,
+        uid_taken: 0,
         by: BTreeMap::new(),
     };
     let mut groups: BTreeMap<(&'static str, String), Group> = BTreeMap::new();
@@ -179,7 +183,8 @@ fn count(chosen: &Chosen, facts: &BTreeMap<Uuid, Facts>, all: bool, now_ms: i64)
         *counter += 1;
         counts.leaves_window_soon += u64::from(leaves_soon(kept, facts, &standing, now_ms));
         let is_outside = matches!(Window::of(kept, facts, now_ms), Window::Outside { .. });
-        counts.outside_window += u64::from(standing.is_open() && is_outside);
+        counts.outside_window += u64::from(standing.is_open() && is_outside && !kept.is_uid_taken());
+        counts.uid_taken += u64::from(standing.is_open() && kept.is_uid_taken());
         if !(all || standing.is_open()) {
             continue;
         }
@@ -234,6 +239,12 @@ fn text(counts: &Counts, by: By, all: bool, looked: &Looked) -> String {
         lines.push(format!(
             "WARNING: {} of them are too old to be sent again safely (34 days since they may first have reached m3ter); see replay --beyond-window",
             grouped(counts.outside_window)
+        ));
+    }
+    if counts.uid_taken > 0 {
+        lines.push(format!(
+            "{} of them m3ter dropped as copies of their uids: replay --new-uid what was not counted, drop the rest",
+            grouped(counts.uid_taken)
         ));
     }
     table(counts.by.get(by.name()).map_or(&[][..], Vec::as_slice), by, &mut lines);

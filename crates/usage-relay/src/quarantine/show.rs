@@ -1,6 +1,8 @@
 //! `usage-relay quarantine show`: all that is kept of entries.
 
+use recovery::decision::Not;
 use recovery::gather::{Depth, Look};
+use recovery::kept::Kept;
 use recovery::life::time;
 use recovery::standing::{Facts, Standing};
 use recovery::window::Window;
@@ -62,8 +64,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
                 let standing = Standing::of(kept, facts, now_ms);
                 let window = Window::of(kept, facts, now_ms);
                 match arguments.json {
-                    true => terminal::print_json(&as_json(&entry, standing.name()))?,
-                    false => terminal::print(&text(&entry, &standing, window, kept.still_refused.as_deref()))?,
+                    true => terminal::print_json(&as_json(&entry, standing.name(), kept.is_uid_taken()))?,
+                    false => terminal::print(&text(&entry, kept, &standing, window))?,
                 }
             }
         }
@@ -105,14 +107,14 @@ async fn full(
     found
 }
 
-fn as_json(entry: &Entry, standing: &str) -> Value {
+fn as_json(entry: &Entry, standing: &str, uid_taken: bool) -> Value {
     let attributes = entry.attributes.as_deref().unwrap_or_default().iter();
     let attributes: Vec<Value> =
         attributes.map(|one| json!({"name": one.name, "data_type": one.data_type, "value": one.value})).collect();
     let measurement = entry.measurement.as_deref().and_then(|raw| serde_json::from_str::<Value>(raw.get()).ok());
     json!({
         "qid": entry.qid, "uid": entry.uid, "reason": entry.reason, "detail": entry.detail, "stage": entry.stage,
-        "standing": standing, "first_sent_at": entry.first_sent_at, "message_id": entry.message_id, "position": entry.position,
+        "standing": standing, "uid_taken": uid_taken, "first_sent_at": entry.first_sent_at, "message_id": entry.message_id, "position": entry.position,
         "source_arn": entry.source_arn, "attributes": attributes, "queued_at": entry.queued_at,
         "first_received_at": entry.first_received_at, "receives": entry.receives, "quarantined_at": entry.quarantined_at,
         "origin": entry.origin.as_ref().map(|origin| format!("{}:{}", origin.kind, origin.of)),
@@ -120,7 +122,7 @@ fn as_json(entry: &Entry, standing: &str) -> Value {
     })
 }
 
-fn text(entry: &Entry, standing: &Standing, window: Window, still_refused: Option<&str>) -> String {
+fn text(entry: &Entry, kept: &Kept, standing: &Standing, window: Window) -> String {
     let mut lines = vec![format!("entry {}", entry.qid)];
     let mut line = |name: &str, value: String| lines.push(format!("  {name:<14}  {value}"));
     line("reason", format!("{} (stage {})", entry.reason, entry.stage));
@@ -129,26 +131,11 @@ fn text(entry: &Entry, standing: &Standing, window: Window, still_refused: Optio
         line("uid", uid.clone());
     }
     line("standing", told(standing));
-    line(
-        "to m3ter",
-        match (entry.first_sent_at, window) {
-            (_, Window::NeverSent) => "never sent".to_owned(),
-            (None, Window::Inside { age_ms } | Window::LeavesSoon { age_ms } | Window::Outside { age_ms }) => {
-                format!("sent only from the quarantine, up to {} days ago", age_ms / DAY_MS)
-            }
-            (Some(_), Window::Inside { age_ms } | Window::LeavesSoon { age_ms }) => {
-                format!(
-                    "maybe, up to {} days ago; it can be sent again safely for {} more days",
-                    age_ms / DAY_MS,
-                    (34 * DAY_MS - age_ms) / DAY_MS
-                )
-            }
-            (Some(_), Window::Outside { age_ms }) => {
-                format!("maybe, up to {} days ago; it can no longer be sent again safely", age_ms / DAY_MS)
-            }
-        },
-    );
-    if let Some(refusal) = still_refused {
+    line("to m3ter", to_m3ter(entry, kept, window));
+    if kept.is_uid_taken() {
+        line("its uid", Not::UidTaken.meaning().to_owned());
+    }
+    if let Some(refusal) = &kept.still_refused {
         line("as it is", format!("the relay would refuse it again: {refusal}"));
     }
     line("quarantined", time(entry.quarantined_at));
@@ -180,6 +167,29 @@ fn text(entry: &Entry, standing: &Standing, window: Window, still_refused: Optio
         (None, None) => {}
     }
     lines.join("\n")
+}
+
+fn to_m3ter(entry: &Entry, kept: &Kept, window: Window) -> String {
+    let age_ms = match window {
+        Window::NeverSent => return "never sent".to_owned(),
+        Window::Inside { age_ms } | Window::LeavesSoon { age_ms } | Window::Outside { age_ms } => age_ms,
+    };
+    let days = age_ms / DAY_MS;
+    if entry.first_sent_at.is_none() {
+        return format!("sent only from the quarantine, up to {days} days ago");
+    }
+    let was = match (kept.is_uid_taken(), kept.is_rejected()) {
+        (true, _) => return format!("accepted, up to {days} days ago, and dropped later as a copy"),
+        (false, true) => "accepted and rejected later",
+        (false, false) => "maybe",
+    };
+    match window {
+        Window::Outside { .. } => format!("{was}, up to {days} days ago; it can no longer be sent again safely"),
+        Window::NeverSent | Window::Inside { .. } | Window::LeavesSoon { .. } => {
+            let left = (34 * DAY_MS - age_ms) / DAY_MS;
+            format!("{was}, up to {days} days ago; it can be sent again safely for {left} more days")
+        }
+    }
 }
 
 fn told(standing: &Standing) -> String {

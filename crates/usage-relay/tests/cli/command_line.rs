@@ -15,7 +15,7 @@ fn text(bytes: &[u8]) -> String {
 fn every_command_has_a_help_text_with_an_example() {
     let quarantine = ["list", "show", "export", "import", "drop"].map(|name| ["quarantine", name, "--help"]);
     let others = [&["--help"][..], &["send", "--help"], &["sandbox", "--help"], &["demo", "--help"], &["explain", "--help"]];
-    let more = [&["replay", "--help"][..], &["quarantine", "--help"]];
+    let more = [&["replay", "--help"][..], &["reconcile", "--help"], &["quarantine", "--help"]];
     for command in others.into_iter().chain(more).chain(quarantine.iter().map(|words| &words[..])) {
         let output = run(command);
         assert_eq!(output.status.code(), Some(0), "{command:?}");
@@ -28,6 +28,7 @@ fn every_command_has_a_help_text_with_an_example() {
 #[test]
 fn a_wrong_command_line_is_64_and_says_what_was_expected() {
     let queue = ["--queue-url", "http://127.0.0.1:9/0/q"];
+    let reconcile = ["reconcile", "--store-url", "memory:", "--org-id", "org-1"];
     let fifo = ["--queue-url", "http://127.0.0.1:9/0/q.fifo"];
     for (arguments, expected) in [
         (vec![], "Usage:"),
@@ -46,6 +47,10 @@ fn a_wrong_command_line_is_64_and_says_what_was_expected() {
         (vec!["quarantine"], "Usage:"),
         (vec!["quarantine", "drop", "u", "--because", "x", "--store-url", "memory:"], "expected the id of a quarantine entry"),
         (vec!["replay", "--uid", "u", "--store-url", "memory:"], "--queue-url <URL>"),
+        (vec!["reconcile", "--store-url", "memory:"], "--org-id <ID>"),
+        ([&reconcile[..], &["--since", "0m"]].concat(), "expected --since to be before today"),
+        ([&reconcile[..], &["--day", "7d"]].concat(), "expected a date such as"),
+        ([&reconcile[..], &["--day", "2026-11-20", "--since", "7d"]].concat(), "cannot be used with"),
         ([&["replay", "--store-url", "memory:"][..], &queue].concat(), "expected a filter such as"),
         ([&["replay", "--new-uid", "--meter", "m", "--store-url", "memory:"][..], &queue].concat(), "expected --uid or --qid"),
     ] {

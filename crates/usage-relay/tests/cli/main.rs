@@ -2,12 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on stops where it is")]
 
+mod catalogue;
 mod command_line;
 mod demo;
 mod explain;
 mod import;
 mod quarantine;
 mod queue_stub;
+mod reconcile;
+mod rejected_later;
 mod replay;
 mod sandbox;
 mod send;

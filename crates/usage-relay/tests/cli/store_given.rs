@@ -8,7 +8,10 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use relay_core::inbound::{Attribute, Origin};
-use relay_store::{EntryText, LedgerAnswer, LedgerMode, LedgerWrite, NewEntry, NewLine, S3Access, Store, quarantine_id};
+use relay_store::{
+    Act, EntryText, LedgerAnswer, LedgerMode, LedgerWrite, NewEntry, NewLine, Outcome, S3Access, Store, StoredCatalogue,
+    quarantine_id,
+};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -71,6 +74,54 @@ impl Given {
         self.runtime.block_on(self.store.record(mode, &format!("i-{now_ms}"), now_ms, lines, until)).unwrap();
     }
 
+    /// Writes one ledger object of these measurements, accepted, each as it is. Their time is 2026-05-31.
+    pub(crate) fn ledger_of(&self, mode: LedgerMode, measurements: &[Value]) {
+        let now_ms = self.next_ms();
+        let until = tokio::time::Instant::now() + Duration::from_secs(60);
+        let texts: Vec<String> = measurements.iter().map(Value::to_string).collect();
+        let lines = measurements.iter().zip(&texts).map(|(one, text)| NewLine {
+            uid: one["uid"].as_str().unwrap(),
+            meter: one["meter"].as_str().unwrap(),
+            account: one["account"].as_str().unwrap(),
+            ts: one["ts"].as_str().unwrap(),
+            ts_ms: START_MS - 86_400_000,
+            batch: 1,
+            message_id: "m-9",
+            queued_at_ms: Some(now_ms - 20_000),
+            sent_at_ms: now_ms,
+            attempts: 1,
+            receives: 1,
+            answer: LedgerAnswer::Accepted,
+            origin: None,
+            text,
+        });
+        let mode = (mode, LedgerWrite::Required);
+        self.runtime.block_on(self.store.record(mode, &format!("i-{now_ms}"), now_ms, lines, until)).unwrap();
+    }
+
+    /// Writes the catalogue.
+    pub(crate) fn catalogue(&self, catalogue: &StoredCatalogue) {
+        let until = tokio::time::Instant::now() + Duration::from_secs(60);
+        self.runtime.block_on(self.store.put_catalogue(catalogue, false, until)).unwrap();
+    }
+
+    /// Writes what m3ter said of this uid later, and was acted on.
+    pub(crate) fn act(&self, uid: &str, kind: &str, outcome: Outcome) {
+        let event_at = self.next_ms();
+        let (meter, account, reason, qid) = Default::default();
+        let (event, r#type, uid) = (format!("e-{event_at}"), kind.to_owned(), Some(uid.to_owned()));
+        let act = Act { event, event_at, r#type, outcome, uid, meter, account, reason, qid };
+        let until = tokio::time::Instant::now() + Duration::from_secs(60);
+        self.runtime.block_on(self.store.put_acts(&format!("p-{event_at}"), event_at, &[act], until)).unwrap();
+    }
+
+    /// Writes that all of m3ter's events were read, until so long after what was written last.
+    pub(crate) fn events_read(&self, later_ms: i64) {
+        let until = tokio::time::Instant::now() + Duration::from_secs(60);
+        let cursor = serde_json::json!({"read_to": START_MS + self.written.get() * 60_000 + later_ms});
+        self.runtime.block_on(self.store.put_document("watch/v1/cursor.json", &cursor, until)).unwrap();
+    }
+
     /// Writes a marker of sending again that holds nobody up any more: from a clock that is far ahead, and so none that makes
     /// the entry older. The store has had it since the beginning.
     pub(crate) fn old_claim(&self, qid: Uuid, name: &str) {
@@ -119,6 +170,11 @@ impl Given {
         command
     }
 
+    /// What it says without more.
+    pub(crate) fn run_plain(&self, words: &[&str]) -> Output {
+        self.plain_command(words).output().unwrap()
+    }
+
     /// What it says.
     pub(crate) fn run(&self, words: &[&str]) -> Output {
         self.command(words).output().unwrap()
@@ -147,6 +203,7 @@ pub(crate) fn measurement(uid: &str) -> String {
 /// The entry that keeps `text`, known by its uid: refused by m3ter, inside the window.
 pub(crate) fn entry<'a>(uid: &'a str, text: &'a str) -> NewEntry<'a> {
     NewEntry {
+        qid: None,
         uid: Some(uid),
         reason: "RefusedByApi",
         detail: "expected m3ter to accept it",
@@ -162,6 +219,12 @@ pub(crate) fn entry<'a>(uid: &'a str, text: &'a str) -> NewEntry<'a> {
         origin: None,
         text: EntryText::Measurement(text),
     }
+}
+
+/// The entry that keeps `text`, which m3ter accepted and rejected later for `reason`, known by `name`; sent again from `of`.
+pub(crate) fn rejected<'a>(name: &'a str, text: &'a str, reason: &'a str, of: Option<&'a str>) -> NewEntry<'a> {
+    let origin = of.and_then(Origin::parse);
+    NewEntry { message_id: name, stage: "ingest", reason, detail: "in m3ter's words", origin, ..entry("u-1", text) }
 }
 
 /// Its id.

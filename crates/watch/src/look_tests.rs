@@ -25,6 +25,7 @@ pub(crate) struct Shelf {
 /// An entry by its name, first sent so long ago; `None` if it never was.
 fn entry(name: &str, sent_ago_ms: Option<i64>) -> NewEntry<'_> {
     NewEntry {
+        qid: None,
         uid: Some(name),
         reason: "RefusedByApi",
         detail: "expected better",

@@ -63,11 +63,8 @@ pub enum LookError {
     #[error("expected the store to show what is in it")]
     Store(#[from] StoreError),
     /// Nothing is known before all is read.
-    #[error("expected to have read the quarantine within {within_ms} ms")]
-    TimeUp {
-        /// How long it could take.
-        within_ms: u64,
-    },
+    #[error("expected to have read the quarantine in the time there was")]
+    TimeUp,
     /// It would not fit the function's memory.
     #[error("expected at most {most} entries that {which}")]
     TooMany {

@@ -1,0 +1,303 @@
+//! Acts on new events: fetches their logs, weighs each failure against the ledger, quarantines what m3ter rejected, and notes what
+//! was done.
+//!
+//! The order keeps the promise: the quarantine is written before the acts that say so. A kill in between costs a repetition, and
+//! writing an entry twice is harmless: its id follows from what was rejected. What cannot be decided yet is left for a deeper
+//! look, and noted nowhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::{StreamExt, stream};
+use m3ter_client::{NotAnswered, Session};
+use recovery::gather::Look;
+use recovery::kept::{STAGE_INGEST, Selection};
+use relay_core::canonical::content_uid;
+use relay_core::inbound::Origin;
+use relay_core::limits::WINDOW_MS;
+use relay_store::{Act, EntryText, LineOrigin, NewEntry, Outcome, Store, StoreError, rejection_id};
+use serde_json::value::RawValue;
+use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
+
+use crate::counts::Counts;
+use crate::cursor::Depth;
+use crate::failure::{DUPLICATE_UID, Event, Failure};
+use crate::sends::Sends;
+use crate::weigh::{CameFrom, Known, Meaning, Rejection, entry_of, rejected_send, weigh};
+
+/// Logs fetched at the same time.
+const LOGS: usize = 8;
+/// The stage's entries have no queue: this is where they come from.
+const SOURCE: &str = "m3ter";
+
+/// An event that was not acted on yet, with its text.
+pub(crate) struct New {
+    pub(crate) event: Event,
+    pub(crate) raw: Box<RawValue>,
+}
+
+/// Under which circumstances.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Circumstances<'a> {
+    /// Names what is written, once.
+    pub(crate) name: &'a str,
+    pub(crate) now_ms: i64,
+    pub(crate) depth: Depth,
+    pub(crate) has_ledger: bool,
+    /// The ledger is read no longer than this.
+    pub(crate) read_until: Instant,
+    /// Nothing is written after this.
+    pub(crate) until: Instant,
+}
+
+/// One failure of an event.
+struct Told<'e> {
+    event: &'e Event,
+    failure: Failure,
+    /// Its place among those of its event.
+    place: usize,
+}
+
+/// Acts on `news`. Returns how many of them still wait: their logs could not be fetched, or more of the ledger must be read.
+///
+/// # Errors
+/// [`StoreError`]: of these events none is noted, though some may be in the quarantine.
+pub(crate) async fn act(
+    m3ter: &Session<'_>,
+    store: &Store,
+    news: &[New],
+    here: Circumstances<'_>,
+    counts: &mut Counts,
+) -> Result<u64, StoreError> {
+    let (told, unread) = read_logs(m3ter, news).await;
+    let mut waiting = unread;
+    counts.unread_logs += unread;
+    let late = |_| StoreError::TimedOut;
+    let sends = timeout_at(here.until, sends(store, &told, here)).await.map_err(late)??;
+    counts.unreadable += sends.unreadable;
+    let came_from = timeout_at(here.until, came_from(store, &told, &sends, here.now_ms, counts)).await.map_err(late)??;
+    let mut acts = Vec::new();
+    let mut rejected = Vec::new();
+    for failures in told.chunk_by(|one, other| std::ptr::eq(one.event, other.event)) {
+        let meanings: Vec<Meaning<'_>> = failures.iter().map(|told| meaning(told, &sends, &came_from, here)).collect();
+        if meanings.iter().any(|meaning| matches!(meaning, Meaning::Unread)) {
+            waiting += 1;
+            continue;
+        }
+        for (told, meaning) in failures.iter().zip(meanings) {
+            acts.push(act_of(told, &meaning, counts));
+            if let Meaning::Rejected(rejection) = meaning {
+                rejected.push((told, rejection));
+            }
+        }
+        counts.events += 1;
+    }
+    let origins: Vec<String> = rejected.iter().map(|(_, rejection)| origin_text(rejection)).collect();
+    let entries = rejected.iter().zip(&origins).map(|((told, rejection), origin)| entry(told, rejection, origin));
+    store.quarantine(here.name, here.now_ms, entries, here.until).await?;
+    store.put_acts(here.name, here.now_ms, &acts, here.until).await?;
+    Ok(waiting)
+}
+
+/// What each event and its log tell, in order, and how many logs could not be fetched: those events wait.
+async fn read_logs<'e>(m3ter: &Session<'_>, news: &'e [New]) -> (Vec<Told<'e>>, u64) {
+    let fetch = async |(place, new): (usize, &'e New)| {
+        let New { event, raw } = new;
+        let failures = match &event.link {
+            None => Some(event.alone(raw.get())),
+            Some(link) => match m3ter.failed_ingest_log(link).await {
+                Ok(log) if Event::is_log(&log) => Some(event.with_log(&log)),
+                // It is gone: what the event tells is all there is.
+                Err(NotAnswered::Refused { status: 404 | 410 }) => Some(event.alone(raw.get())),
+                Ok(_) | Err(NotAnswered::Refused { .. } | NotAnswered::GiveUp | NotAnswered::Unknown | NotAnswered::Later) => {
+                    None
+                }
+            },
+        };
+        (place, event, failures)
+    };
+    let mut read: Vec<_> = stream::iter(news.iter().enumerate()).map(fetch).buffer_unordered(LOGS).collect().await;
+    read.sort_by_key(|(place, _, _)| *place);
+    let unread = read.iter().filter(|(_, _, failures)| failures.is_none()).count() as u64;
+    let told = read.into_iter().flat_map(|(_, event, failures)| {
+        failures.into_iter().flatten().enumerate().map(move |(place, failure)| Told { event, failure, place })
+    });
+    (told.collect(), unread)
+}
+
+/// What the ledger says of them, as far as this look reads it.
+async fn sends(store: &Store, told: &[Told<'_>], here: Circumstances<'_>) -> Result<Sends, StoreError> {
+    let mut sends = Sends::default();
+    if !here.has_ledger {
+        return Ok(sends);
+    }
+    let uids = |wanted: &dyn Fn(&Told<'_>) -> bool| -> BTreeSet<String> {
+        told.iter().filter(|told| wanted(told)).filter_map(|told| told.failure.uid.clone()).collect()
+    };
+    let first_event_ms = told.iter().map(|told| told.event.at_ms).min().unwrap_or(here.now_ms);
+    sends.read_near(store, &uids(&|_| true), (first_event_ms, here.now_ms)).await?;
+    // A rejection needs one send; a copy needs to be told from what m3ter has, which may be older.
+    let is_copy = |told: &Told<'_>| told.failure.kind == DUPLICATE_UID;
+    let is_missing = |told: &Told<'_>| told.failure.uid.as_ref().is_some_and(|uid| sends.of(uid).is_empty());
+    let older = uids(&|told| is_copy(told) || is_missing(told));
+    let given = told.iter().filter(|told| told.failure.uid.as_ref().is_some_and(|uid| older.contains(uid)));
+    let times: BTreeSet<i64> = given.filter_map(|told| told.failure.ts_ms).chain(sends.times(&older)).collect();
+    sends.read_times(store, &older, &times, here.now_ms).await?;
+    if here.depth > Depth::New {
+        let undecided = uids(&|told| {
+            let Some(uid) = told.failure.uid.as_ref() else { return false };
+            let known = known(told, sends.of(uid), here, None);
+            is_copy(told) && matches!(weigh(&told.failure, Known { is_whole: false, ..known }), Meaning::Unread)
+        });
+        if !undecided.is_empty() {
+            // A ledger too large for the time there is: they are judged by what was read, which keeps them.
+            if let Ok(read) = timeout_at(here.read_until, sends.read_all(store, &undecided, here.now_ms)).await {
+                read?;
+            }
+        }
+    }
+    Ok(sends)
+}
+
+fn known<'a>(
+    told: &Told<'_>,
+    lines: &'a [relay_store::Line],
+    here: Circumstances<'_>,
+    came_from: Option<&'a CameFrom>,
+) -> Known<'a> {
+    let Circumstances { depth, has_ledger, .. } = here;
+    Known { event_at_ms: told.event.at_ms, lines, is_whole: depth > Depth::New, has_ledger, came_from }
+}
+
+fn meaning<'a>(
+    told: &Told<'_>,
+    sends: &'a Sends,
+    came_from: &'a BTreeMap<Uuid, CameFrom>,
+    here: Circumstances<'_>,
+) -> Meaning<'a> {
+    let lines = told.failure.uid.as_deref().map_or(&[][..], |uid| sends.of(uid));
+    let from = origin(told, sends).and_then(|origin| came_from.get(&entry_of(Some(origin))?));
+    weigh(&told.failure, known(told, lines, here, from))
+}
+
+fn origin<'a>(told: &Told<'_>, sends: &'a Sends) -> Option<&'a LineOrigin> {
+    let lines = sends.of(told.failure.uid.as_deref()?);
+    rejected_send(&told.failure, told.event.at_ms, lines)?.origin.as_ref()
+}
+
+/// The quarantine entries that rejected sends came from, under the same uid.
+async fn came_from(
+    store: &Store,
+    told: &[Told<'_>],
+    sends: &Sends,
+    now_ms: i64,
+    counts: &mut Counts,
+) -> Result<BTreeMap<Uuid, CameFrom>, StoreError> {
+    let asked: BTreeMap<Uuid, &str> =
+        told.iter().filter_map(|told| Some((entry_of(origin(told, sends))?, told.failure.uid.as_deref()?))).collect();
+    if asked.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let since_ms = now_ms.saturating_sub(2 * WINDOW_MS);
+    let selection = Selection { qids: asked.keys().copied().collect(), ..Selection::all(since_ms, i64::MAX) };
+    let mut nothing = |_: u64, _: u64| {};
+    let mut look = Look::new(store, (since_ms, now_ms), &mut nothing);
+    let chosen = look.entries(&selection).await?;
+    counts.unreadable += look.looked.unreadable.len() as u64;
+    let of = |(qid, uid): (Uuid, &str)| {
+        let from = match chosen.kept.get(&qid) {
+            Some((kept, _)) => CameFrom {
+                rejected_for: (kept.stage == STAGE_INGEST && kept.uid.as_deref() == Some(uid)).then(|| kept.reason.clone()),
+                first_sent_at_ms: kept.first_sent_at_ms,
+            },
+            // It is older than that, or unreadable: it may have been rejected, and that is the safe side.
+            None => CameFrom { rejected_for: Some(String::new()), first_sent_at_ms: Some(0) },
+        };
+        (qid, from)
+    };
+    Ok(asked.into_iter().map(of).collect())
+}
+
+fn act_of(told: &Told<'_>, meaning: &Meaning<'_>, counts: &mut Counts) -> Act {
+    let Told { event, failure, .. } = told;
+    let line = match meaning {
+        Meaning::Rejected(rejection) => rejection.line,
+        Meaning::Receipt | Meaning::Counted | Meaning::Unjudged | Meaning::Unread => None,
+    };
+    let meter = failure.meter.clone().or_else(|| line?.meter.clone());
+    let (outcome, reason, qid) = match meaning {
+        Meaning::Rejected(rejection) => {
+            counts.rejected(meter.as_deref(), &rejection.reason, rejection.is_unknown_type);
+            (Outcome::Quarantined, Some(rejection.reason.clone()), Some(qid(told, rejection)))
+        }
+        Meaning::Receipt => {
+            counts.receipts += 1;
+            (Outcome::Receipt, None, None)
+        }
+        Meaning::Counted => {
+            counts.calculation_errors += 1;
+            (Outcome::Recorded, None, None)
+        }
+        Meaning::Unjudged | Meaning::Unread => {
+            counts.unjudged += 1;
+            (Outcome::Unjudged, None, None)
+        }
+    };
+    Act {
+        event: event.id.clone(),
+        event_at: event.at_ms,
+        r#type: failure.kind.clone(),
+        outcome,
+        uid: failure.uid.clone(),
+        meter,
+        account: failure.account.clone().or_else(|| line?.account.clone()),
+        reason,
+        qid,
+    }
+}
+
+/// Without a uid a failure is known by its event alone.
+fn qid(told: &Told<'_>, rejection: &Rejection<'_>) -> Uuid {
+    let Told { event, failure, place } = told;
+    let Some(uid) = failure.uid.as_deref() else {
+        return rejection_id("", content_uid(&format!("{place}\n{}", event.id)), None);
+    };
+    let content = failure.content_hash().or_else(|| rejection.line.map(|line| line.content_hash));
+    let origin = Some(origin_text(rejection)).filter(|origin| !origin.is_empty());
+    rejection_id(uid, content.unwrap_or_else(|| content_uid(uid)), origin.as_deref())
+}
+
+fn origin_text(rejection: &Rejection<'_>) -> String {
+    let origin = rejection.line.and_then(|line| line.origin.as_ref());
+    origin.map(|origin| format!("{}:{}", origin.kind, origin.of)).unwrap_or_default()
+}
+
+fn entry<'a>(told: &'a Told<'_>, rejection: &'a Rejection<'a>, origin: &'a str) -> NewEntry<'a> {
+    let Told { event, failure, .. } = told;
+    let line = rejection.line;
+    // As it was sent, unless m3ter speaks of another content.
+    let is_same = failure.content_hash().is_none_or(|hash| line.is_some_and(|line| line.content_hash == hash));
+    let as_sent = line.filter(|_| is_same).and_then(|line| line.measurement.as_deref());
+    let text = match as_sent {
+        Some(measurement) => EntryText::Measurement(measurement.get()),
+        None if failure.is_measurement => EntryText::Measurement(&failure.text),
+        None => EntryText::Body(&failure.text),
+    };
+    NewEntry {
+        qid: Some(qid(told, rejection)),
+        uid: failure.uid.as_deref(),
+        reason: &rejection.reason,
+        detail: &rejection.detail,
+        stage: STAGE_INGEST,
+        first_sent_at_ms: Some(rejection.first_sent_at_ms),
+        message_id: line.map_or(&event.id, |line| &line.message_id),
+        position: told.place,
+        source: SOURCE,
+        attributes: Vec::new(),
+        queued_at_ms: line.and_then(|line| line.queued_at),
+        first_received_at_ms: None,
+        receives: line.map_or(0, |line| line.receives),
+        origin: Origin::parse(origin),
+        text,
+    }
+}

@@ -1,0 +1,175 @@
+//! What a failure means, weighed against what the ledger says was sent. Pure.
+//!
+//! A measurement that m3ter rejected is quarantined, with m3ter's reason. `DuplicateUid` alone needs judgement: m3ter dropped a
+//! copy, but of what? Most are the receipts of re-sends. It is one only if the ledger shows the same content throughout and a
+//! plausible earlier send; anything else may be usage that nobody will bill, and is kept.
+//!
+//! Whether m3ter keeps the uid of what it rejected is unpublished. If it does, the replay of a rejection ends as
+//! `DuplicateUid` too: so no such replay is ever taken for a receipt.
+
+use relay_store::{Line, LineOrigin};
+use uuid::Uuid;
+
+use crate::failure::{CALCULATION_ERROR, DUPLICATE_UID, Failure, KNOWN};
+
+/// The copy that m3ter dropped was sent again from what it had rejected.
+pub const REPLAY_DROPPED: &str = "ReplayDropped";
+/// m3ter dropped it as a copy, and no earlier send of ours explains that.
+pub const DUPLICATE_OF_UNKNOWN: &str = "DuplicateOfUnknown";
+/// m3ter has another content under this uid.
+pub const UID_CONFLICT: &str = "UidConflict";
+
+/// How much m3ter's clock may be behind ours.
+const CLOCKS_MS: i64 = 60_000;
+
+/// What is known besides the failure.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// When m3ter raised the event: milliseconds since the epoch; 0 if it did not say.
+    pub event_at_ms: i64,
+    /// Lines of the uid, from the earliest on, as far as the ledger was read.
+    pub lines: &'a [Line],
+    /// Whether the ledger was read as far back as m3ter remembers.
+    pub is_whole: bool,
+    /// Whether there is a ledger.
+    pub has_ledger: bool,
+    /// The quarantine entry that the rejected send came from.
+    pub came_from: Option<&'a CameFrom>,
+}
+
+/// The quarantine entry that a send came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CameFrom {
+    /// Why it was there, if m3ter had rejected it under the same uid.
+    pub rejected_for: Option<String>,
+    /// When it was first sent: milliseconds since the epoch; `None` if it certainly never was.
+    pub first_sent_at_ms: Option<i64>,
+}
+
+/// What a failure means.
+#[derive(Clone, Debug)]
+pub enum Meaning<'a> {
+    /// m3ter did not count the measurement: it belongs into the quarantine.
+    Rejected(Rejection<'a>),
+    /// m3ter dropped a copy of what it has.
+    Receipt,
+    /// m3ter counted it all the same.
+    Counted,
+    /// Without a ledger nobody can say.
+    Unjudged,
+    /// More of the ledger has to be read.
+    Unread,
+}
+
+/// What m3ter did not count.
+#[derive(Clone, Debug)]
+pub struct Rejection<'a> {
+    /// The reason's name.
+    pub reason: String,
+    /// What was expected, in m3ter's words or in ours.
+    pub detail: String,
+    /// The send that was rejected.
+    pub line: Option<&'a Line>,
+    /// When it was first sent: milliseconds since the epoch; 0 if nobody knows.
+    pub first_sent_at_ms: i64,
+    /// Whether m3ter's reason is none of those it documents.
+    pub is_unknown_type: bool,
+}
+
+/// The send that a failure is about: the last before the event, among those of the same content if m3ter gave that back.
+pub fn rejected_send<'a>(failure: &Failure, event_at_ms: i64, lines: &'a [Line]) -> Option<&'a Line> {
+    let content = failure.content_hash().filter(|hash| lines.iter().any(|line| line.content_hash == *hash));
+    let fits = |line: &&Line| content.is_none_or(|hash| line.content_hash == hash);
+    let is_before = |line: &&Line| event_at_ms == 0 || line.sent_at <= event_at_ms.saturating_add(CLOCKS_MS);
+    let last = lines.iter().filter(fits).filter(is_before).max_by_key(|line| line.sent_at);
+    last.or_else(|| lines.iter().find(fits))
+}
+
+/// What `failure` means.
+pub fn weigh<'a>(failure: &Failure, known: Known<'a>) -> Meaning<'a> {
+    match failure.kind.as_str() {
+        CALCULATION_ERROR => Meaning::Counted,
+        DUPLICATE_UID => duplicate(failure, known),
+        kind => {
+            let words = if failure.words.is_empty() { "expected what m3ter checks after it accepts" } else { &failure.words };
+            let is_unknown_type = !KNOWN.contains(&kind);
+            let rejection = rejection(failure, known, kind, words.to_owned());
+            Meaning::Rejected(Rejection { is_unknown_type, ..rejection })
+        }
+    }
+}
+
+fn duplicate<'a>(failure: &Failure, known: Known<'a>) -> Meaning<'a> {
+    if !known.has_ledger {
+        return Meaning::Unjudged;
+    }
+    let rejected = |reason: &str, detail: &str| Meaning::Rejected(rejection(failure, known, reason, detail.to_owned()));
+    let send = rejected_send(failure, known.event_at_ms, known.lines);
+    if let Some(before) = known.came_from.and_then(|from| from.rejected_for.as_deref()) {
+        return match before {
+            UID_CONFLICT | DUPLICATE_OF_UNKNOWN => {
+                rejected(before, "expected a uid that m3ter does not have; it dropped this one again")
+            }
+            _ => rejected(REPLAY_DROPPED, replay_dropped(send, known.lines)),
+        };
+    }
+    let (Some(send), Some(first)) = (send, known.lines.iter().min_by_key(|line| line.sent_at)) else {
+        return match known.is_whole {
+            true => rejected(DUPLICATE_OF_UNKNOWN, "expected a uid that nobody else sends; the ledger shows no send of it"),
+            false => Meaning::Unread,
+        };
+    };
+    // What m3ter gave back, and what no line has, was sent by somebody else.
+    let content = failure.content_hash().unwrap_or(send.content_hash);
+    if content != first.content_hash {
+        return rejected(UID_CONFLICT, "expected one content under one uid; m3ter keeps the first that it got");
+    }
+    let is_sent_again = known.lines.len() > 1 || send.attempts > 1 || send.receives > 1 || send.origin.is_some();
+    match (is_sent_again, known.is_whole) {
+        (true, _) => Meaning::Receipt,
+        (false, false) => Meaning::Unread,
+        (false, true) => {
+            rejected(DUPLICATE_OF_UNKNOWN, "expected a uid that nobody else sends; the ledger shows one send of it, made once")
+        }
+    }
+}
+
+fn replay_dropped(send: Option<&Line>, lines: &[Line]) -> &'static str {
+    let origin = |line: &Line| line.origin.clone();
+    let sends = lines.iter().filter(|line| send.is_some_and(|send| origin(line) == origin(send)));
+    let (mut requests, mut may_be_more) = (0, false);
+    for line in sends {
+        requests += line.attempts;
+        may_be_more |= line.receives > 1;
+    }
+    match requests > 1 || may_be_more {
+        true => {
+            "expected m3ter to have freed the uid of what it rejected; it dropped a copy of what was sent again. That was sent more than once, so another copy of it may count: look with reconcile before replay --new-uid"
+        }
+        false => {
+            "expected m3ter to have freed the uid of what it rejected; it has not, and dropped what was sent again: replay --new-uid is the way out"
+        }
+    }
+}
+
+fn rejection<'a>(failure: &Failure, known: Known<'a>, reason: &str, detail: String) -> Rejection<'a> {
+    let of_lines = known.lines.iter().map(|line| line.queued_at.unwrap_or(line.sent_at).min(line.sent_at)).min();
+    let of_entry = known.came_from.and_then(|from| from.first_sent_at_ms);
+    Rejection {
+        reason: reason.to_owned(),
+        detail,
+        line: rejected_send(failure, known.event_at_ms, known.lines),
+        // The message was queued before any of its sends.
+        first_sent_at_ms: of_lines.into_iter().chain(of_entry).min().unwrap_or(0),
+        is_unknown_type: false,
+    }
+}
+
+/// The quarantine entry that a send came from, if it came from one.
+pub fn entry_of(origin: Option<&LineOrigin>) -> Option<Uuid> {
+    origin?.of.parse().ok()
+}
+
+#[cfg(test)]
+#[path = "weigh_tests.rs"]
+mod tests;

@@ -1,0 +1,156 @@
+use super::*;
+use crate::failure::Event;
+
+const ORIGINAL: &str = r#"{"uid":"u","meter":"m","account":"a","ts":"2026-06-01T00:00:00Z","measure":{"calls":1}}"#;
+
+fn failure(kind: &str, original: Option<&str>) -> Failure {
+    let text = original.map(|text| format!(r#","measurement":{text}"#)).unwrap_or_default();
+    let event = format!(r#"{{"id":"e","m3terEvent":{{"type":"{kind}","message":"in m3ter's words","uid":"u"{text}}}}}"#);
+    Event::read(serde_json::from_str(&event).unwrap()).failures.remove(0)
+}
+
+/// A line of the uid with content `content`, sent at `sent_at`.
+fn line(sent_at: i64, content: &str, more: serde_json::Value) -> Line {
+    let mut line = serde_json::json!({
+        "uid": "u", "batch": "b-1", "message_id": "m-1", "queued_at": sent_at - 10, "sent_at": sent_at, "attempts": 1,
+        "receives": 1, "answer": "accepted", "content_hash": hash(content),
+    });
+    for (name, value) in more.as_object().unwrap() {
+        line[name] = value.clone();
+    }
+    serde_json::from_value(line).unwrap()
+}
+
+fn hash(content: &str) -> Uuid {
+    let arena = bumpalo::Bump::new();
+    relay_core::canonical::content_uid(&relay_core::canonical::canonical(content, &arena).unwrap())
+}
+
+fn other() -> String {
+    ORIGINAL.replace(":1}", ":2}")
+}
+
+fn none() -> serde_json::Value {
+    serde_json::json!({})
+}
+
+fn known(lines: &[Line]) -> Known<'_> {
+    Known { event_at_ms: 1_000_000, lines, is_whole: true, has_ledger: true, came_from: None }
+}
+
+fn reason(meaning: &Meaning<'_>) -> Option<String> {
+    match meaning {
+        Meaning::Rejected(rejection) => Some(rejection.reason.clone()),
+        Meaning::Receipt | Meaning::Counted | Meaning::Unjudged | Meaning::Unread => None,
+    }
+}
+
+fn check(failure: &Failure, known: Known<'_>, expected: &str) {
+    let meaning = weigh(failure, known);
+    let word = match &meaning {
+        Meaning::Rejected(rejection) => &rejection.reason,
+        Meaning::Receipt => "receipt",
+        Meaning::Counted => "counted",
+        Meaning::Unjudged => "unjudged",
+        Meaning::Unread => "unread",
+    };
+    assert_eq!(word, expected, "{known:?}");
+}
+
+#[test]
+fn every_rejection_is_kept_under_m3ters_own_name_and_words() {
+    for kind in ["UndefinedMeter", "MissingField", "DuplicateField", "InvalidAccountCode", "TimestampInFuture", "UnnamedFailure"]
+    {
+        for lines in [vec![], vec![line(5_000, ORIGINAL, none())]] {
+            for has_ledger in [true, false] {
+                let Meaning::Rejected(rejection) = weigh(&failure(kind, None), Known { has_ledger, ..known(&lines) }) else {
+                    panic!("{kind}")
+                };
+                assert_eq!((rejection.reason.as_str(), rejection.detail.as_str()), (kind, "in m3ter's words"));
+                assert_eq!(rejection.is_unknown_type, kind == "TimestampInFuture" || kind == "UnnamedFailure");
+                assert_eq!(rejection.first_sent_at_ms, if lines.is_empty() { 0 } else { 4_990 });
+            }
+        }
+    }
+}
+
+#[test]
+fn what_m3ter_counted_all_the_same_is_not_quarantined() {
+    check(&failure("CalculationError", Some(ORIGINAL)), known(&[]), "counted");
+}
+
+#[test]
+fn a_duplicate_is_the_receipt_of_a_send_that_was_made_again() {
+    let duplicate = failure("DuplicateUid", None);
+    for lines in [
+        vec![line(5, ORIGINAL, none()), line(9, ORIGINAL, none())],
+        vec![line(5, ORIGINAL, serde_json::json!({"attempts": 2}))],
+        vec![line(5, ORIGINAL, serde_json::json!({"receives": 2}))],
+        vec![line(5, ORIGINAL, serde_json::json!({"origin": {"kind": "replay", "of": "x"}}))],
+    ] {
+        check(&duplicate, known(&lines), "receipt");
+        let near = Known { is_whole: false, ..known(&lines) };
+        check(&duplicate, near, "receipt");
+    }
+}
+
+#[test]
+fn a_duplicate_that_no_send_of_ours_explains_is_kept_once_all_was_read() {
+    let duplicate = failure("DuplicateUid", None);
+    for lines in [vec![], vec![line(5, ORIGINAL, none())]] {
+        check(&duplicate, Known { is_whole: false, ..known(&lines) }, "unread");
+        assert_eq!(reason(&weigh(&duplicate, known(&lines))).as_deref(), Some("DuplicateOfUnknown"));
+        check(&duplicate, Known { has_ledger: false, ..known(&lines) }, "unjudged");
+    }
+}
+
+#[test]
+fn the_second_content_of_a_uid_is_a_conflict_and_a_copy_of_the_first_is_not() {
+    let lines = [line(5, ORIGINAL, none()), line(9, &other(), none()), line(12, ORIGINAL, none())];
+    let conflict = weigh(&failure("DuplicateUid", Some(&other())), known(&lines));
+    assert_eq!(reason(&conflict).as_deref(), Some("UidConflict"));
+    let Meaning::Rejected(rejection) = conflict else { panic!() };
+    assert_eq!(rejection.line.map(|line| line.sent_at), Some(9), "the send of that content, not the last");
+    check(&failure("DuplicateUid", Some(ORIGINAL)), known(&lines), "receipt");
+    // Without the content, the last send before the event is meant.
+    assert_eq!(reason(&weigh(&failure("DuplicateUid", None), known(&lines[..2]))).as_deref(), Some("UidConflict"));
+    check(&failure("DuplicateUid", None), known(&lines), "receipt");
+    let foreign = ORIGINAL.replace(":1}", ":3}");
+    assert_eq!(reason(&weigh(&failure("DuplicateUid", Some(&foreign)), known(&lines[..1]))).as_deref(), Some("UidConflict"));
+}
+
+#[test]
+fn a_replay_of_a_rejection_is_never_a_receipt() {
+    let origin = serde_json::json!({"origin": {"kind": "replay", "of": "q"}});
+    let from = |reason: &str| CameFrom { rejected_for: Some(reason.into()), first_sent_at_ms: Some(3) };
+    let lines = [line(5_000, ORIGINAL, none()), line(9_000, ORIGINAL, origin.clone())];
+    let duplicate = failure("DuplicateUid", Some(ORIGINAL));
+    let (rejected, conflict, foreign) = (from("UndefinedMeter"), from("UidConflict"), from("DuplicateOfUnknown"));
+    let weighed = weigh(&duplicate, Known { came_from: Some(&rejected), ..known(&lines) });
+    assert_eq!(reason(&weighed).as_deref(), Some("ReplayDropped"));
+    let Meaning::Rejected(rejection) = weighed else { panic!() };
+    assert_eq!(rejection.first_sent_at_ms, 3, "the entry it came from was sent before");
+    assert!(rejection.detail.ends_with("replay --new-uid is the way out"));
+    let twice = [line(9, ORIGINAL, origin.clone()), line(11, ORIGINAL, origin)];
+    let Meaning::Rejected(rejection) = weigh(&duplicate, Known { came_from: Some(&rejected), ..known(&twice) }) else { panic!() };
+    assert!(rejection.detail.contains("look with reconcile"), "its first copy may count");
+    assert_eq!(reason(&weigh(&duplicate, Known { came_from: Some(&conflict), ..known(&lines) })).as_deref(), Some("UidConflict"));
+    assert_eq!(
+        reason(&weigh(&duplicate, Known { came_from: Some(&foreign), ..known(&lines) })).as_deref(),
+        Some("DuplicateOfUnknown")
+    );
+    // What was never rejected, only uncertain, is proven by the duplicate.
+    let uncertain = CameFrom { rejected_for: None, first_sent_at_ms: Some(3) };
+    check(&duplicate, Known { came_from: Some(&uncertain), ..known(&lines) }, "receipt");
+}
+
+#[test]
+fn the_send_that_was_rejected_is_the_last_before_the_event() {
+    let lines = [line(5, ORIGINAL, none()), line(100_000, ORIGINAL, none())];
+    let sent = |event_at_ms| rejected_send(&failure("UndefinedMeter", None), event_at_ms, &lines).map(|line| line.sent_at);
+    assert_eq!(sent(10), Some(5));
+    assert_eq!(sent(40_000), Some(100_000), "m3ter's clock may be a minute behind");
+    assert_eq!(sent(0), Some(100_000), "an event without a time");
+    assert_eq!(sent(-1_000_000), Some(5), "an event before every send is about the first");
+    assert!(rejected_send(&failure("UndefinedMeter", None), 10, &[]).is_none());
+}
