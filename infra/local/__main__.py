@@ -70,7 +70,21 @@ def _demo(relay: Local, measurements: int, messages: int) -> int:
         code = command.wait()
     if code != 0:
         say(f"usage-relay demo ended with {code}; the servers' and the function's output is in {relay.logs}")
-    return code
+        return code
+    return _close_the_loop(relay)
+
+
+def _close_the_loop(relay: Local) -> int:
+    """Has ingest-watch fetch what m3ter said later, and holds its word against the sandbox's own count."""
+    rejected = sum(relay.sandbox.totals()["rejected"].values())
+    answer = relay.watch()
+    told = f"{answer['rejected']:,} rejected after they had been accepted are in the quarantine now, with m3ter's reason"
+    receipts = f"{answer['receipts']:,} copies it dropped are receipts"
+    print(f"\nm3ter's later answer, fetched by ingest-watch: {told}; {receipts}", flush=True)
+    if answer["rejected"] != rejected:
+        say(f"the sandbox rejected {rejected:,} later: expected as many in the quarantine")
+        return 1
+    return 0
 
 
 if __name__ == "__main__":

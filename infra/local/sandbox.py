@@ -83,15 +83,19 @@ class Sandbox:
 
 
 @contextmanager
-def sandbox(logs: Path, catalogue: Path | None = None, token_lifetime_s: int | None = None) -> Iterator[Sandbox]:
+def sandbox(
+    logs: Path, catalogue: Path | None = None, token_lifetime_s: int | None = None, frees_rejected_uids: bool = False
+) -> Iterator[Sandbox]:
     """A sandbox for the length of the block, with credentials of its own.
 
     It has the meters and accounts of `catalogue`, and its tokens live `token_lifetime_s`, else as long as m3ter's.
+    `frees_rejected_uids` says whether what was rejected may come again under its uid, which m3ter does not publish.
     """
     key_id, secret = f"key-{secrets.token_hex(8)}", f"secret-{secrets.token_hex(16)}"
     argv = [require(COMMAND_BINARY), "sandbox", "--listen", "127.0.0.1:0", "--json"]
     argv += ["--catalogue", catalogue] if catalogue else []
     argv += ["--token-lifetime-s", str(token_lifetime_s)] if token_lifetime_s else []
+    argv += ["--rejected-uids", "free"] if frees_rejected_uids else []
     ready, errors = logs / "sandbox.json", logs / "sandbox.log"
     env = environment(M3TER_ACCESS_KEY_ID=key_id, M3TER_API_SECRET=secret)
     with running(argv, env, ready, errors) as process:

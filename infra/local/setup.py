@@ -3,6 +3,7 @@
 sandbox -> emulator -> stack, with the function in it -> secret.
 """
 
+import json
 import shutil
 import tempfile
 import time
@@ -51,6 +52,15 @@ class Local:
         """Replaces the content of the stack's secret, as an operator would."""
         self.client("secretsmanager").put_secret_value(SecretId=self.outputs["SecretArn"], SecretString=content)
 
+    def watch(self) -> dict[str, Any]:
+        """Has the deployed ingest-watch do a round, as its schedule would, and returns its answer."""
+        name = self.outputs["IngestWatchFunctionName"]
+        answered = self.client("lambda").invoke(FunctionName=name, InvocationType="RequestResponse", Payload=b"{}")
+        answer: dict[str, Any] = json.loads(answered["Payload"].read())
+        if "FunctionError" in answered:
+            raise RuntimeError(f"ingest-watch failed: {answer}")
+        return answer
+
     def function_output(self, which: str = function.RELAY) -> list[str]:
         """Every line the function `which` printed, up to its last finished invocation."""
         logs = self.client("logs")
@@ -84,19 +94,20 @@ def local(
     binary: Path = FUNCTION_BINARY,
     catalogue: Path | None = None,
     token_lifetime_s: int | None = None,
+    frees_rejected_uids: bool = False,
 ) -> Iterator[Local]:
     """A whole relay for the length of the block.
 
     `name` names the run's folder of logs; `parameters` are put over those that the local set-up needs; `binary` is the
     function to deploy; `catalogue` holds what the sandbox knows at the start, `token_lifetime_s` says how long its tokens
-    live.
+    live, `frees_rejected_uids` whether what it rejected later may come again under its uid.
     """
     logs = _log_folder(name)
     try:
         with ExitStack() as stack:
             files = Path(stack.enter_context(_temporary_folder()))
             with step("start the m3ter sandbox"):
-                m3ter = stack.enter_context(sandbox(logs, catalogue, token_lifetime_s))
+                m3ter = stack.enter_context(sandbox(logs, catalogue, token_lifetime_s, frees_rejected_uids))
             with step("start the AWS emulator"):
                 aws = stack.enter_context(emulator(logs, files))
             with step("deploy template.yaml"):

@@ -30,14 +30,15 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     world = queries.world(tmp_path_factory)
     rejected = _act("rejected", "quarantined", type="UndefinedMeter", reason="UndefinedMeter", qid="q-0")
     others = [("sent-again", "receipt"), ("sent-again", "receipt"), ("derived", "recorded"), ("unknown", "unjudged")]
-    _write(world.store, "watch/v1/acts", [rejected, *(_act(uid, outcome) for uid, outcome in others)], TODAY.strftime("dt=%Y-%m-%d"))
+    acts = [rejected, *(_act(uid, outcome) for uid, outcome in others)]
+    _write(world.store, "watch/v1/acts", acts, TODAY.strftime("dt=%Y-%m-%d"))
     return world
 
 
 def _act(uid: str, outcome: str, **other: Any) -> Row:
     """What was done about one of m3ter's events, as ingest-watch writes it: a line of `watch/v1/acts`."""
-    act = {"event": f"e-{uid}", "event_at": round(TODAY.timestamp() * 1000), "type": "DuplicateUid", "outcome": outcome, "uid": uid}
-    return act | {"meter": "m", "account": "acme"} | other
+    event = {"event": f"e-{uid}", "event_at": round(TODAY.timestamp() * 1000), "type": "DuplicateUid"}
+    return event | {"outcome": outcome, "uid": uid, "meter": "m", "account": "acme"} | other
 
 
 def _at(ms: int) -> datetime:
@@ -184,7 +185,7 @@ def _leaves_window(world: World) -> None:
 
 
 def _rejected_later(world: World) -> None:
-    assert ask(world.store, "rejected_later.sql") == []  # here m3ter rejected nothing that it had accepted; below it does
+    assert ask(world.store, "rejected_later.sql") == []  # here m3ter took back nothing; test_queries_rejected.py has more
 
 
 def _incomplete(world: World) -> None:
@@ -277,90 +278,6 @@ def test_what_comes_later_or_seldom_is_understood_too(world: World, tmp_path: Pa
     ]
     assert ("no", "NotAMeasurement", 2, True, "q-6") in books
     assert ("unknown", "no", 2, True, "inside") in books
-
-
-def test_what_m3ter_rejected_later_is_told_by_reason_and_meter_and_settled_only_by_what_it_did_not_reject(
-    world: World, tmp_path: Path
-) -> None:
-    good = {line["uid"]: line for line in world.lines("ledger/v1") if line["message_id"] == world.message_ids["good"]}
-    [refused] = [entry for entry in world.lines("quarantine/v1") if entry["reason"] == "RefusedByApi"]
-    start = refused["quarantined_at"]
-
-    def entry(qid: str, uid: str, reason: str, minutes: int, of: str | None = None, **other: Any) -> Row:
-        measurement = good["good-0"]["measurement"] | {"uid": uid}
-        origin = {} if of is None else {"origin": {"kind": "replay", "of": of}}
-        fields = {"qid": qid, "uid": uid, "reason": reason, "stage": "ingest", "quarantined_at": start + minutes * 60_000}
-        return refused | fields | {"measurement": measurement, "first_sent_at": start} | origin | other
-
-    def sent(uid: str, minutes: int, of: str | None = None, calls: float = 0.1) -> Row:
-        line = good["good-0"] | {"uid": uid, "message_id": f"m-{uid}-{minutes}", "batch": f"b-{uid}-{minutes}"}
-        measurement = line["measurement"] | {"uid": uid, "measure": {"calls": calls}}
-        line |= {"sent_at": start + minutes * 60_000, "measurement": measurement, "content_hash": f"{calls}"}
-        return line if of is None else line | {"origin": {"kind": "replay", "of": of}}
-
-    def claimed(qid: str, minutes: int) -> None:
-        (tmp_path / "actions/v1" / qid).mkdir(parents=True)
-        marker = {"action": "replay", "at": start + minutes * 60_000, "run": "r"}
-        (tmp_path / "actions/v1" / qid / "replay-1.json").write_text(json.dumps(marker))
-
-    entries = [
-        entry("open", "a", "UndefinedMeter", 5),
-        entry("settled", "b", "UndefinedMeter", 5),
-        entry("again", "c", "UndefinedMeter", 5),
-        entry("dropped-again", "c", "ReplayDropped", 15, of="again"),
-        entry("conflict", "d", "UidConflict", 5),
-        entry("copies", "e", "MissingField", 5),
-        entry("copies", "e", "MissingField", 15),  # another copy, after the replay was claimed
-        entry("unread", "f", "UndefinedMeter", 5, measurement=None, body="{}"),
-    ]
-    lines = [sent(uid, 0) for uid in "abcdef"]
-    lines += [sent("b", 10, of="settled", calls=7), sent("c", 10, of="again"), sent("d", 1, calls=9), sent("e", 10)]
-    _write(tmp_path, "quarantine/v1", entries)
-    _write(tmp_path, "ledger/v1", lines)
-    for qid in ("settled", "again", "copies"):
-        claimed(qid, 9)
-    when = {"event_at": start + 4 * 60_000}
-    acts = [_act("f", "quarantined", qid="unread", **when), _act("a", "receipt", **when), _act("a", "receipt", **when)]
-    acts += [_act("a", "recorded", type="CalculationError", **when)]
-    _write(tmp_path, "watch/v1/acts", acts, "dt=2026-11-22")
-
-    settings = {"now_ms": start + 3_600_000}
-    with connect(tmp_path, **settings) as connection:
-        standings = dict(connection.execute("SELECT qid, standing FROM standings").fetchall())
-        taken = connection.execute("SELECT qid FROM standings WHERE uid_taken ORDER BY qid").fetchall()
-    assert standings == {
-        "open": "open",
-        "settled": "accepted",
-        "again": "came-back",
-        "dropped-again": "open",
-        "conflict": "open",
-        "copies": "silent",
-        "unread": "open",
-    }
-    assert taken == [("conflict",), ("dropped-again",)]
-    rows = ask(tmp_path, "rejected_later.sql", **settings)
-    assert _only(rows, "reason", "meter", "entries", "to_settle", "accepted_since") == [
-        ("UndefinedMeter", "m", 4, 2, 1),
-        ("MissingField", "m", 1, 1, 0),
-        ("ReplayDropped", "m", 1, 1, 0),
-        ("UidConflict", "m", 1, 1, 0),
-    ]
-    assert (rows[0]["first"], rows[0]["last"]) == (_at(start + 4 * 60_000), _at(start + 5 * 60_000))
-    # Counted: b with its replay's content, d with the first. The others wait in the quarantine.
-    assert _only(ask(tmp_path, "accepted_by_day.sql"), "field", "measurements", "total") == [
-        ("measure.calls", 2, Decimal("7.1")),
-    ]
-    assert _only(ask(tmp_path, "two_contents.sql"), "uid", "content_hash", "counted") == [
-        ("b", "0.1", True),
-        ("b", "7", False),
-        ("d", "0.1", True),
-        ("d", "9", False),
-    ]
-    life = ask(tmp_path, "life.sql", uid="a")
-    assert [row["event"] for row in life][-3:] == ["not calculated", "receipt", "rejected later"]
-    assert ask(tmp_path, "leaves_window.sql", now_ms=start + 31 * DAY_MS) != []
-    leaving = ask(tmp_path, "leaves_window.sql", now_ms=start + 31 * DAY_MS)
-    assert not {"conflict", "dropped-again"} & {row["qid"] for row in leaving}
 
 
 @pytest.mark.parametrize("name", QUESTIONS)

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use m3ter_client::NotAnswered;
+use m3ter_sandbox::{Credentials, Fault, FaultRule, Route};
 use serde_json::{Value, json};
+use watch::reconcile::ReconcileError;
 
 use crate::world::{SENT_MS, To, World, about, api, told};
 
@@ -43,6 +46,18 @@ async fn more_than_20_000_rows_are_compared_whole() {
     let report = world.ask(&about("2026-11-01", "2026-11-21")).await.unwrap();
     assert_eq!((report.totals.measurements, report.totals.rows, report.totals.agree), (20_200, 60_600, 60_600));
     assert_eq!(world.way.queries().len(), 3, "one that was cut off, and its halves");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_too_large_for_m3ter_is_asked_for_in_halves() {
+    let world = World::new();
+    world.send(&many(2, 2)).await;
+    // After the questions for the meter and for the accounts.
+    let too_large = Fault::Status { status: 413, retry_after: None, body: None };
+    world.sandbox.add_fault(FaultRule::new(too_large).on(Route::Api).skip(2).times(1));
+    let report = world.ask(&about("2026-11-01", "2026-11-03")).await.unwrap();
+    assert_eq!((report.totals.rows, report.totals.agree, report.is_whole), (12, 12, true), "{:?}", report.unread);
+    assert_eq!(world.way.queries().len(), 3);
 }
 
 #[tokio::test(start_paused = true)]
@@ -130,4 +145,17 @@ async fn a_sum_that_m3ter_added_up_in_doubles_agrees() {
     world.way.bend_answers(|answer| answer["data"][0]["api.calls.sum"] = json!(5.551115123125783e-17));
     let report = world.day().await;
     assert_eq!((report.totals.rows, report.totals.agree), (3, 3), "{:?}", told(&report));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_m3ter_that_lets_nobody_ask_is_an_error_and_no_empty_answer() {
+    let world = World::new();
+    world.send(&[api("1", "acme", json!(1))]).await;
+    world.sandbox.set_credentials(Credentials::new("other", "keys"));
+    world.sandbox.revoke_tokens();
+    let error = world.ask(&about("2026-11-20", "2026-11-21")).await.unwrap_err();
+    assert!(
+        matches!(error, ReconcileError::M3ter(NotAnswered::GiveUp | NotAnswered::Refused { status: 401 | 403 })),
+        "{error:?}"
+    );
 }

@@ -37,20 +37,21 @@ impl Signal {
     }
 }
 
-/// A future that waits together with everything else while its blocking work is done. `around` runs before and after each poll.
+/// A future that waits together with everything else while its blocking work is done. `around` runs before and after each poll, and
+/// says whether there may be such work.
 pub(crate) struct Alone<F, A> {
     inner: Pin<Box<F>>,
     around: A,
     signal: Arc<Signal>,
 }
 
-impl<F, A: FnMut()> Alone<F, A> {
+impl<F, A: FnMut() -> bool> Alone<F, A> {
     pub(crate) fn new(inner: F, around: A) -> Alone<F, A> {
         Alone { inner: Box::pin(inner), around, signal: Arc::default() }
     }
 }
 
-impl<F: Future, A: FnMut() + Unpin> Future for Alone<F, A> {
+impl<F: Future, A: FnMut() -> bool + Unpin> Future for Alone<F, A> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
@@ -58,17 +59,20 @@ impl<F: Future, A: FnMut() + Unpin> Future for Alone<F, A> {
         *signal.outer.lock().unwrap() = Some(context.waker().clone());
         signal.looks.store(true, Ordering::SeqCst);
         let waker = Waker::from(signal.clone());
+        let mut works = false;
         loop {
             signal.take();
             (self.around)();
             // Otherwise tokio would have it wait after so many steps, for ever: all of them are within one poll.
             let inner = std::pin::pin!(tokio::task::unconstrained(self.inner.as_mut()));
             let polled = inner.poll(&mut Context::from_waker(&waker));
-            (self.around)();
+            works |= (self.around)();
             if polled.is_ready() {
                 return polled;
             }
-            until_blocking_work_is_done();
+            if works {
+                until_blocking_work_is_done();
+            }
             if !signal.take() {
                 signal.looks.store(false, Ordering::SeqCst);
                 return Poll::Pending;
@@ -142,7 +146,11 @@ mod tests {
                     tokio::task::yield_now().await;
                 }
             };
-            join(Alone::new(works, || turns.set(turns.get() + 1)), busy).await;
+            let around = || {
+                turns.set(turns.get() + 1);
+                true
+            };
+            join(Alone::new(works, around), busy).await;
             assert!(turns.get() >= 40 && turns.get() % 2 == 0, "{}", turns.get());
         });
     }

@@ -2,10 +2,11 @@
 //!
 //! 1 nothing is lost · 2 nothing is counted twice · 3 payloads stay intact · 4 a bad measurement harms no other ·
 //! 5 requests keep limits and rate · 6 the handler is back in time · 7 the queue empties · 8 a fault of ours quarantines
-//! nothing · 9 accounts balance, and a store outage is no storm · 10 logs hold no data · 11 the ledger is true.
+//! nothing · 9 accounts balance, and a store outage is no storm · 10 logs hold no data · 11 the ledger is true ·
+//! 12 what m3ter rejects later is kept, once.
 //!
 //! Here is what each answered invocation is held to: laws 1, 9, 10 and 11. Requests are held to laws 5 and 9 as they are sent,
-//! in `m3ter`; law 6 is in `lambda`; everything else is looked at when the world is over, in `end`.
+//! in `m3ter`; law 6 is in `lambda`; law 12 is in `rejected`; everything else is looked at when the world is over, in `end`.
 
 use std::collections::BTreeSet;
 

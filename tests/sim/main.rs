@@ -1,7 +1,7 @@
 //! The proof by simulation: thousands of small worlds in which everything goes wrong, each made from one number.
 //!
 //! A world is the shipped function (event JSON in, answer JSON and log lines out) with its walk, client, core and store,
-//! under tokio's paused clock on one thread. Only what lies outside is modelled: producers, SQS and its event source
+//! under tokio's paused clock on one thread; beside it runs the job that fetches m3ter's later answer. Only what lies outside is modelled: producers, SQS and its event source
 //! mapping, Lambda's environments, m3ter (the sandbox's router behind a network that fails), the secret and the store.
 //! Everything a world does follows from its seed, so a failure is repeated by its number: `make sim SEED=n`.
 //!

@@ -11,6 +11,8 @@ const MINUTE_MS: i64 = 60 * SECOND_MS;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
 const DAY_MS: i64 = 24 * HOUR_MS;
 const SALT: u64 = 0x6c61_7465_7221_0a0a;
+/// Worlds of more measurements than that are large.
+const LARGE: usize = 700;
 
 /// A fault that lasts.
 #[derive(Clone, Copy, Debug)]
@@ -96,7 +98,8 @@ pub(crate) struct Plan {
     pub(crate) enrichment_delay_ms: u64,
     pub(crate) rejected_uid: RejectedUid,
     pub(crate) events_per: EventsPer,
-    /// When the job looks at m3ter's events.
+    /// Whether the job that fetches m3ter's events runs, and when while the world lives.
+    pub(crate) is_watched: bool,
     pub(crate) rounds: Vec<i64>,
 }
 
@@ -191,7 +194,9 @@ impl Plan {
             size_max: (by_bytes && on(Fault::SizeProxy)).then(|| rng.usize(481_000..=505_000)),
             enrichment_delay_ms: one_of(rng, &[0, 0, 5_000]),
             rejected_uid: one_of(rng, &[RejectedUid::Keep, RejectedUid::Free]),
-            events_per: one_of(&mut later, &[EventsPer::Measurement, EventsPer::Request]),
+            events_per: events_per(&mut later, measurements, outage),
+            // What it costs grows with what was sent: of the large worlds it sees a few.
+            is_watched: measurements <= LARGE || later.f64() < 0.2,
             rounds: rounds(&mut later, faults_end_ms),
             rates,
         }
@@ -232,6 +237,12 @@ impl Plan {
     pub(crate) fn exhausted_by_ms(&self) -> i64 {
         self.empty_by_ms().max(self.faults_end_ms + self.exhaust_ms() + 2 * HOUR_MS + self.visibility_ms())
     }
+}
+
+/// Each event is asked for its log: where thousands are to be expected, they come by the request.
+fn events_per(rng: &mut fastrand::Rng, measurements: usize, outage: bool) -> EventsPer {
+    let per_measurement = rng.f64() < 0.4 && measurements <= LARGE && !outage;
+    if per_measurement { EventsPer::Measurement } else { EventsPer::Request }
 }
 
 /// A few: each reads anew what the ledger says.

@@ -21,7 +21,7 @@ const WORLDS_FOR_EVERYTHING: u64 = 2_000;
 const WORLDS_FOR_EVERYTHING_ELSEWHERE: u64 = 20_000;
 
 /// What must have happened at least once: each answer's meaning, each exit of the walk, each reason, each end at m3ter.
-const SOMETIMES: [&str; 71] = [
+const SOMETIMES: [&str; 103] = [
     "answer: accepted",
     "answer: cannot be m3ter's",
     "answer: refused",
@@ -93,6 +93,38 @@ const SOMETIMES: [&str; 71] = [
     "reason: RefusedByApi",
     "reason: Exhausted",
     "m3ter: Duplicate DuplicateUid",
+    "act: quarantined",
+    "act: receipt",
+    "act: unjudged",
+    "rejected: UndefinedMeter",
+    "rejected: TimestampInFuture",
+    "rejected: UidConflict",
+    "rejected: DuplicateOfUnknown",
+    "watch: whole",
+    "watch: whole, some wait for a deeper look",
+    "watch: whole, the cursor not kept",
+    "watch: a log could not be read",
+    "watch: cut short",
+    "watch: events not listed",
+    "watch: the store failed",
+    "watch: killed",
+    "watch: panicked",
+    "watch: timed out",
+    "watch: Delay",
+    "watch: Storm",
+    "watch: ServerError",
+    "watch: Reset",
+    "watch: Truncated",
+    "watch: AnswerLost",
+    "watch: OddAnswer",
+    "watch: TokenEndpoint",
+    "watch: SecretUnreadable",
+    "watch: WrongSecret",
+    "watch: PutFails",
+    "watch: PutAnswerLost",
+    "watch: PutHangs",
+    "watch: StoreDown",
+    "watch: Outage",
 ];
 
 /// What a run of many worlds comes to.

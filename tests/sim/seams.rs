@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::pending;
 use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
@@ -104,7 +105,11 @@ impl Objects {
     /// The relay reads the catalogue alone; in a world without one nothing is to be read, and nothing is drawn for it.
     async fn before_the_get(&self) -> object_store::Result<()> {
         let nature = &self.world.nature;
-        if self.world.goods.known.is_none() || self.environment == NUMBER {
+        if self.environment == NUMBER {
+            self.world.was_read.store(true, Ordering::Relaxed);
+            return Ok(());
+        }
+        if self.world.goods.known.is_none() {
             return Ok(());
         }
         nature.pass(nature.between(2, 60)).await;

@@ -9,8 +9,8 @@
 
 use std::cell::RefCell;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -68,6 +68,9 @@ struct Round {
 
 /// While the world lives.
 pub(crate) async fn keep_watching(world: &Arc<World>) {
+    if !world.nature.plan.is_watched {
+        return;
+    }
     let mut watcher = Watcher { world, rng: RefCell::new(rng(world.nature.plan.seed ^ SALT)), warm: None, rounds: 0 };
     for at_ms in &world.nature.plan.rounds {
         world.nature.until(*at_ms).await;
@@ -78,8 +81,13 @@ pub(crate) async fn keep_watching(world: &Arc<World>) {
 /// When the world is over: everything is listed now, and nothing fails any more. Law 12 holds from here on.
 pub(crate) async fn catch_up(world: &Arc<World>) {
     let nature = &world.nature;
-    if nature.is_broken() {
+    if nature.is_broken() || !nature.plan.is_watched {
         return;
+    }
+    // What was still to follow a rotation follows now.
+    {
+        let mut outside = world.outside();
+        outside.in_the_secret = outside.taken_by_m3ter;
     }
     let lived_long = world.age() > Duration::from_secs(12 * 3_600);
     let mut watcher = Watcher { world, rng: RefCell::new(rng(nature.plan.seed ^ !SALT)), warm: None, rounds: 1_000 };
@@ -108,7 +116,10 @@ impl Watcher<'_> {
         nature.tell(&format!("watch: round {}", self.rounds));
         let began_ms = nature.now_ms();
         let (doom, draws) = self.doom();
-        let turn = || nature.take_turns(&mut self.rng.borrow_mut());
+        let turn = || {
+            nature.take_turns(&mut self.rng.borrow_mut());
+            self.world.was_read.swap(false, Ordering::Relaxed)
+        };
         let end = {
             let job =
                 round(&environment, self.world.nature.plan.ledger != Ledger::Off, &name, began_ms + environment.skew_ms, draws);

@@ -3,6 +3,7 @@
 //! Everything runs as one future on one thread under a paused clock. What waits at the same moment is woken in an order
 //! that only the seed decides.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -61,6 +62,8 @@ pub(crate) struct World {
     books: Mutex<Books>,
     queue: Mutex<Queue>,
     outside: Mutex<Outside>,
+    /// Whether the watching job read an object, which it then unpacks.
+    pub(crate) was_read: AtomicBool,
     /// Something happened that others may wait for.
     pub(crate) moved: Notify,
 }
@@ -120,6 +123,7 @@ impl World {
             books: Mutex::default(),
             queue: Mutex::new(Queue::new(settings)),
             outside: Mutex::default(),
+            was_read: AtomicBool::new(false),
             moved: Notify::new(),
         }
     }

@@ -199,7 +199,7 @@ fn another_content_that_m3ter_dropped_leaves_the_first_accepted_and_is_told_besi
     let lines = [line(NOW_MS - 9, "accepted", 1), line(NOW_MS, "accepted", 2)];
     let known = Facts { uid_accepted_at_ms: Some(NOW_MS), uid_last_accepted_at_ms: Some(NOW_MS), ..Facts::default() };
     let conflict = [rejected(1, "UidConflict", None, known)];
-    let words = [&time(NOW_MS - 9), "counts once", "UidConflict", "--new-uid"];
+    let words = [&time(NOW_MS - 9), "counts once", "dropped one of the two", "UidConflict", "see in m3ter", "--new-uid"];
     let story = check(&lines, &conflict, Place::Ingested, &words);
     assert!(!story.sentence.contains("rejected it"), "{}", story.sentence);
     check(&[], &conflict, Place::Quarantined, &["another content under this uid", "--new-uid"]);
@@ -270,6 +270,18 @@ fn without_a_ledger_what_m3ter_said_is_all_that_is_known() {
 #[test]
 fn what_went_out_under_a_new_uid_says_which() {
     check(&[], &[episode(json!({}), again(NOW_MS, Some("new")))], Place::Superseded, &["under the new uid new"]);
+}
+
+#[test]
+fn what_was_accepted_under_its_own_uid_is_not_superseded_by_a_claim_of_a_new_one() {
+    let mut facts = Facts { claims: claims(&[99 * CLAIM_MS, 9]), again_accepted_at_ms: Some(NOW_MS), ..Facts::default() };
+    facts.claims[1].1.new_uid = Some("new".into());
+    let own = Line { origin: None, ..line(NOW_MS, "accepted", 1) };
+    let origin = json!({"kind": "replay", "of": Uuid::from_u128(5)});
+    let again = Line { origin: serde_json::from_value(origin).unwrap(), ..line(NOW_MS + 9, "accepted", 1) };
+    let one = [rejected(5, "UndefinedMeter", None, facts)];
+    check(&[own.clone(), again], &one, Place::Ingested, &["counts once"]);
+    check(&[own], &one, Place::Superseded, &["under the new uid new"]);
 }
 
 #[test]

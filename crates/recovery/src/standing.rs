@@ -2,7 +2,8 @@
 //!
 //! Whoever sends an entry again first creates its next marker, `replay-1`, `replay-2` and so on, which the store lets only one
 //! create. What then became of it is read, never remembered: from a ledger line or from a newer entry whose origin names this
-//! one, or from the ledger's word that m3ter has the uid.
+//! one, or from the ledger's word that m3ter has the uid. A newer entry that m3ter rejected after it had accepted it outweighs that
+//! acceptance; else an acceptance outweighs a newer entry, which is then a copy's.
 //!
 //! A marker without any of these is a replay that was interrupted, or a message still under way. For [`CLAIM_MS`] it is its
 //! maker's; after that anybody may send the entry again, under the next marker. That is safe: the uid stays, m3ter counts it

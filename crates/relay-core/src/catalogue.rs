@@ -295,7 +295,7 @@ pub(crate) fn hash(bytes: &[u8]) -> u64 {
     mix(state ^ last)
 }
 
-/// Multiplies by a large odd number and adds both halves of the product, so that each bit moves many; the digits of pi.
+/// Multiplies by a large odd number and folds both halves of the product together, so that each bit moves many. Digits of pi.
 fn mix(number: u64) -> u64 {
     let product = u128::from(number ^ 0x243f_6a88_85a3_08d3) * 0x1319_8a2e_0370_7345;
     // The halves are 64 bits each.

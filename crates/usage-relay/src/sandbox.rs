@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use m3ter_sandbox::{Catalogue, Credentials, FaultRule, OpenError, Options, Sandbox};
+use m3ter_sandbox::{Catalogue, Choices, Credentials, FaultRule, OpenError, Options, RejectedUid, Sandbox};
 use tokio::net::TcpListener;
 
 use crate::aws::chain;
@@ -49,6 +49,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "SECONDS", default_value_t = 18_000, value_parser = clap::value_parser!(u64).range(1..))]
     token_lifetime_s: u64,
 
+    /// What becomes of the uid of a measurement that is rejected after it was accepted. m3ter does not say which it does
+    #[arg(long, value_name = "WHICH", value_enum, default_value = "keep")]
+    rejected_uids: RejectedUids,
+
     /// Script of faults: a JSON array of rules such as {"times":3,"fault":{"kind":"status","status":503}}
     #[arg(long, value_name = "FILE")]
     faults: Option<PathBuf>,
@@ -56,6 +60,24 @@ pub(crate) struct Arguments {
     /// Print one line of JSON instead of text: {"url":…,"organisation":…}
     #[arg(long)]
     json: bool,
+}
+
+/// What the sandbox cannot read off m3ter's documentation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum RejectedUids {
+    /// It stays used: what is sent again is dropped as a duplicate
+    Keep,
+    /// It is free: what is sent again is checked anew
+    Free,
+}
+
+impl RejectedUids {
+    fn choice(self) -> RejectedUid {
+        match self {
+            Self::Keep => RejectedUid::Keep,
+            Self::Free => RejectedUid::Free,
+        }
+    }
 }
 
 fn loopback(text: &str) -> Result<SocketAddr, String> {
@@ -83,6 +105,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         token_lifetime_s: arguments.token_lifetime_s,
         catalogue,
         data: arguments.data.clone(),
+        choices: Choices { rejected_uid: arguments.rejected_uids.choice(), ..Choices::default() },
         ..Options::default()
     })
     .map_err(|error| match error {

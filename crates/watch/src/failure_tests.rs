@@ -118,3 +118,20 @@ fn nesting_without_end_is_not_followed() {
     let deep = format!("{}{}{}", r#"{"a":"#.repeat(100), ORIGINAL, "}".repeat(100));
     assert_eq!(told(&failures_of(deep.as_bytes())), [(UNNAMED, None, false)]);
 }
+
+#[test]
+fn what_is_no_log_or_not_all_of_it_is_not_read_as_one() {
+    for (answer, expected) in [
+        (r#"[{"type":"UndefinedMeter"}]"#, true),
+        ("{\"type\":\"UndefinedMeter\"}\n{\"type\":\"MissingField\"}\n", true),
+        ("{\n  \"type\": \"UndefinedMeter\"\n}\n", true),
+        ("uid,reason\nu,UndefinedMeter\n", true),
+        ("", true),
+        ("<!doctype html><html></html>", false),
+        ("  <Error><Code>SlowDown</Code></Error>", false),
+        (r#"[{"type":"UndefinedMeter"},{"ty"#, false),
+        ("{\"type\":\"UndefinedMeter\"}\n{\"type\":\"Mis", false),
+    ] {
+        assert_eq!(Event::is_log(answer.as_bytes()), expected, "{answer}");
+    }
+}

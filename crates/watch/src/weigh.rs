@@ -7,7 +7,7 @@
 //! Whether m3ter keeps the uid of what it rejected is unpublished. If it does, the replay of a rejection ends as
 //! `DuplicateUid` too: so no such replay is ever taken for a receipt.
 
-use relay_store::{Line, LineOrigin};
+use relay_store::{LedgerAnswer, Line, LineOrigin};
 use uuid::Uuid;
 
 use crate::failure::{CALCULATION_ERROR, DUPLICATE_UID, Failure, KNOWN};
@@ -21,6 +21,8 @@ pub const UID_CONFLICT: &str = "UidConflict";
 
 /// How much m3ter's clock may be behind ours.
 const CLOCKS_MS: i64 = 60_000;
+/// Two sends that are further apart reached m3ter in that order: a quarter of an hour that a request may be late, and clocks.
+const ORDER_MS: i64 = 30 * 60_000;
 
 /// What is known besides the failure.
 #[derive(Clone, Copy, Debug)]
@@ -113,7 +115,7 @@ fn duplicate<'a>(failure: &Failure, known: Known<'a>) -> Meaning<'a> {
             _ => rejected(REPLAY_DROPPED, replay_dropped(send, known.lines)),
         };
     }
-    let (Some(send), Some(first)) = (send, known.lines.iter().min_by_key(|line| line.sent_at)) else {
+    let Some(send) = send else {
         return match known.is_whole {
             true => rejected(DUPLICATE_OF_UNKNOWN, "expected a uid that nobody else sends; the ledger shows no send of it"),
             false => Meaning::Unread,
@@ -121,16 +123,29 @@ fn duplicate<'a>(failure: &Failure, known: Known<'a>) -> Meaning<'a> {
     };
     // What m3ter gave back, and what no line has, was sent by somebody else.
     let content = failure.content_hash().unwrap_or(send.content_hash);
-    if content != first.content_hash {
+    let (copies, others): (Vec<&Line>, Vec<&Line>) = known.lines.iter().partition(|line| line.content_hash == content);
+    if !is_first(&copies, &others) {
         return rejected(UID_CONFLICT, "expected one content under one uid; m3ter keeps the first that it got");
     }
-    let is_sent_again = known.lines.len() > 1 || send.attempts > 1 || send.receives > 1 || send.origin.is_some();
+    let is_sent_again = copies.len() > 1 || send.attempts > 1 || send.receives > 1 || send.origin.is_some();
     match (is_sent_again, known.is_whole) {
         (true, _) => Meaning::Receipt,
         (false, false) => Meaning::Unread,
         (false, true) => {
             rejected(DUPLICATE_OF_UNKNOWN, "expected a uid that nobody else sends; the ledger shows one send of it, made once")
         }
+    }
+}
+
+/// Whether m3ter had accepted one of `copies` before any of the `others` can have been sent. Where late requests and wrong clocks leave
+/// that open, it is not: one of two contents is usage that nobody will bill.
+fn is_first(copies: &[&Line], others: &[&Line]) -> bool {
+    let accepted = copies.iter().filter(|line| line.answer == LedgerAnswer::Accepted).map(|line| line.sent_at).min();
+    // What was delivered before may have been sent before.
+    let earliest = |line: &&Line| line.queued_at.filter(|_| line.receives > 1).unwrap_or(line.sent_at).min(line.sent_at);
+    match others.iter().map(earliest).min() {
+        None => !copies.is_empty(),
+        Some(other_ms) => accepted.is_some_and(|accepted_ms| accepted_ms.saturating_add(ORDER_MS) < other_ms),
     }
 }
 

@@ -106,17 +106,40 @@ fn a_duplicate_that_no_send_of_ours_explains_is_kept_once_all_was_read() {
 
 #[test]
 fn the_second_content_of_a_uid_is_a_conflict_and_a_copy_of_the_first_is_not() {
-    let lines = [line(5, ORIGINAL, none()), line(9, &other(), none()), line(12, ORIGINAL, none())];
+    let later_ms = ORDER_MS + 9;
+    let lines = [line(5, ORIGINAL, none()), line(later_ms, &other(), none()), line(later_ms + 3, ORIGINAL, none())];
+    let known = |lines| Known { event_at_ms: later_ms + 1_000, ..known(lines) };
     let conflict = weigh(&failure("DuplicateUid", Some(&other())), known(&lines));
     assert_eq!(reason(&conflict).as_deref(), Some("UidConflict"));
     let Meaning::Rejected(rejection) = conflict else { panic!() };
-    assert_eq!(rejection.line.map(|line| line.sent_at), Some(9), "the send of that content, not the last");
+    assert_eq!(rejection.line.map(|line| line.sent_at), Some(later_ms), "the send of that content, not the last");
     check(&failure("DuplicateUid", Some(ORIGINAL)), known(&lines), "receipt");
     // Without the content, the last send before the event is meant.
     assert_eq!(reason(&weigh(&failure("DuplicateUid", None), known(&lines[..2]))).as_deref(), Some("UidConflict"));
     check(&failure("DuplicateUid", None), known(&lines), "receipt");
     let foreign = ORIGINAL.replace(":1}", ":3}");
     assert_eq!(reason(&weigh(&failure("DuplicateUid", Some(&foreign)), known(&lines[..1]))).as_deref(), Some("UidConflict"));
+}
+
+#[test]
+fn where_the_order_of_two_contents_is_open_each_that_m3ter_drops_is_kept() {
+    let duplicate = failure("DuplicateUid", Some(ORIGINAL));
+    let again = line(7, ORIGINAL, none());
+    for (first, second) in [
+        // Close together: one may have been late, or a clock wrong.
+        (line(5, ORIGINAL, none()), line(5 + ORDER_MS, &other(), none())),
+        // It was never answered.
+        (line(5, ORIGINAL, serde_json::json!({"answer": "unknown"})), line(9 + 2 * ORDER_MS, &other(), none())),
+        // The other was delivered before, and may have been sent then.
+        (line(5, ORIGINAL, none()), line(9 + 2 * ORDER_MS, &other(), serde_json::json!({"receives": 2, "queued_at": 5}))),
+    ] {
+        let lines = [first, line(7, ORIGINAL, serde_json::json!({"answer": "unknown"})), second];
+        check(&duplicate, known(&lines), "UidConflict");
+        check(&duplicate, known(&lines[..2]), "receipt");
+    }
+    // That another content came later explains no copy of the first.
+    let lines = [again, line(9 + 2 * ORDER_MS, &other(), none())];
+    check(&duplicate, known(&lines), "DuplicateOfUnknown");
 }
 
 #[test]

@@ -2,17 +2,11 @@
 --
 -- The day is that of the measurement's ts, in UTC. A uid counts once, with the content that m3ter took first. What m3ter rejected
 -- later, as far as the quarantine knows, is left out until it is accepted again, and then counts with the content that it had then.
--- That m3ter has another content under a uid (UidConflict) says nothing against the first. Sums are decimal, with 12 places: what is added
--- up is what was written, so they compare with a bill to the last digit. `unread` counts values that do not fit in.
--- A measurement without numbers has a row without field. In LedgerMode `uids` there is nothing to sum by.
+-- Sums are decimal, with 12 places: what is added up is what was written, so they compare with a bill to the last digit. `unread`
+-- counts values that do not fit in. A measurement without numbers has a row without field. In LedgerMode `uids` there is nothing to
+-- sum by.
 
-WITH rejected AS (
-    SELECT uid, max(quarantined_at) AS last_at FROM quarantine WHERE stage = 'ingest' AND reason <> 'UidConflict' GROUP BY uid
-), counted AS (
-    SELECT ledger.* FROM ledger LEFT JOIN rejected USING (uid)
-    WHERE answer = 'accepted' AND (last_at IS NULL OR sent_at > last_at)
-    QUALIFY row_number() OVER (PARTITION BY uid ORDER BY sent_at, batch) = 1
-), listed AS (
+WITH listed AS (
     SELECT
         ts, meter, account,
         list_concat(numbers_in(measurement, 'measure'), numbers_in(measurement, 'cost'), numbers_in(measurement, 'income')) AS numbers

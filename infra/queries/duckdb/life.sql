@@ -47,4 +47,4 @@ WITH mine AS (
     FROM actions JOIN mine USING (qid)
 )
 SELECT at_time(happened_at) AS happened, event, message_id, batch, qid, detail
-FROM events ORDER BY happened_at, rank, message_id, qid;
+FROM events ORDER BY happened_at, rank, message_id, qid, event;

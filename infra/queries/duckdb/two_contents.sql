@@ -1,7 +1,7 @@
 -- Which uids did their producer give more than one content?
 --
--- m3ter takes the first that it accepts and drops the others, so what they say is not counted. One row for each content that was
--- sent, in the order of sending, and one for each that the relay itself kept back as UidConflict.
+-- m3ter takes the first that it accepts and drops the others, so what they say is not counted, unless it rejects the first later.
+-- One row for each content that was sent, in the order of sending, and one for each that the relay itself kept back as UidConflict.
 
 WITH sent AS (
     SELECT
@@ -15,8 +15,8 @@ WITH sent AS (
 )
 SELECT
     contents.uid, at_time(seen_at) AS seen, contents.content_hash, contents.accepted, contents.qid,
-    coalesce(contents.content_hash = accepted.content_hash, false) AS counted,
+    coalesce(contents.content_hash = counted.content_hash, false) AS counted,
     contents.measurement
-FROM contents LEFT JOIN accepted USING (uid)
+FROM contents LEFT JOIN counted USING (uid)
 WHERE contents.uid IN (SELECT uid FROM contents GROUP BY uid HAVING count(*) > 1)
 ORDER BY contents.uid, seen_at, contents.content_hash;

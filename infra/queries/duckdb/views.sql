@@ -136,6 +136,15 @@ CREATE OR REPLACE VIEW entries AS
 SELECT * REPLACE (any_value(attributes) OVER (PARTITION BY filename, source_arn, message_id) AS attributes) FROM quarantine
 QUALIFY row_number() OVER (PARTITION BY qid ORDER BY quarantined_at, filename) = 1;
 
+-- Each uid that counts, as far as is known, with what counts: the first line that m3ter accepted after the last rejection of that uid.
+-- That m3ter has another content under a uid (UidConflict) says nothing against the first.
+CREATE OR REPLACE VIEW counted AS
+SELECT ledger.* FROM ledger LEFT JOIN (
+    SELECT uid, max(quarantined_at) AS last_at FROM quarantine WHERE stage = 'ingest' AND reason <> 'UidConflict' GROUP BY uid
+) AS rejected USING (uid)
+WHERE answer = 'accepted' AND (last_at IS NULL OR sent_at > last_at)
+QUALIFY row_number() OVER (PARTITION BY uid ORDER BY sent_at, batch) = 1;
+
 -- The entries with what became of each since, in the words of `usage-relay quarantine list`: open, under-way and silent are still
 -- to be settled; accepted, came-back and dropped are settled. `not_before` is when it may first have been sent to m3ter. With
 -- `uid_taken` m3ter dropped it as a copy of what has its uid, and would again: it can only go out under a new one.

@@ -64,6 +64,12 @@ impl Known<'_> {
         heads.max_by_key(|episode| (self.standing(episode).is_open(), episode.kept.quarantined_at_ms))
     }
 
+    /// Whether m3ter accepted what was sent again from the entry under its own uid.
+    fn is_accepted_from(&self, qid: Uuid) -> bool {
+        let is_from = |line: &Line| line.origin.as_ref().is_some_and(|origin| origin.of.parse() == Ok(qid));
+        self.lines.iter().any(|line| line.answer == LedgerAnswer::Accepted && is_from(line))
+    }
+
     /// What is to be said of an acceptance at `at_ms` that no rejection followed so far.
     fn horizon(&self, at_ms: i64) -> (Place, String) {
         let mut claims = self.episodes.iter().flat_map(|episode| &episode.facts.claims);
@@ -104,9 +110,15 @@ fn of_accepted(first: &Line, waiting: Option<&Episode>, known: &Known<'_>) -> (P
     let often = if times > 1 { format!(" It accepted it {times} times and keeps the first.") } else { String::new() };
     let beside = waiting.map(|episode| {
         let Kept { qid, reason, .. } = &episode.kept;
-        format!(
-            " An entry under the same uid is in the quarantine ({reason}, {qid}): drop it, or replay it with --new-uid if it is another measurement and counts as well."
-        )
+        match episode.kept.is_rejected() {
+            // Which of the two reached m3ter first nobody here knows, if they were sent at nearly the same time.
+            true => format!(
+                " Another content came under its uid, and m3ter dropped one of the two, which is in the quarantine ({reason}, {qid}): see in m3ter which one counts, then drop the entry, or replay it with --new-uid if it is another measurement and does not count yet."
+            ),
+            false => format!(
+                " An entry under the same uid is in the quarantine ({reason}, {qid}): drop it, or replay it with --new-uid if it is another measurement and counts as well."
+            ),
+        }
     });
     let (place, horizon) = known.horizon(first.sent_at);
     (place, format!("m3ter accepted it {}; {horizon}.{often}{}", time(first.sent_at), beside.unwrap_or_default()))
@@ -151,6 +163,7 @@ fn accepted_since(episode: &Episode, known: &Known<'_>) -> String {
 fn of_entry(episode: &Episode, start: &str, place: Place, known: &Known<'_>) -> (Place, String) {
     let Episode { kept: Kept { qid, reason, quarantined_at_ms, .. }, facts, .. } = episode;
     let new_uid = facts.claims.iter().rev().find_map(|(_, marker)| marker.new_uid.clone());
+    let new_uid = new_uid.filter(|_| !known.is_accepted_from(*qid));
     let (place, then) = match known.standing(episode) {
         Standing::Open => {
             let advice = match (episode.kept.is_uid_taken(), reason.as_str()) {

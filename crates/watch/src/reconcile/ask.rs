@@ -1,7 +1,7 @@
 //! m3ter's side: which meters and accounts there are, and what was counted of them.
 //!
-//! One question for each meter, by account and day. m3ter gives 20,000 rows at most; where there are more, the days are asked
-//! for in halves, down to one, and then by groups of accounts. Half an answer is never used.
+//! One question for each meter, by account and day. m3ter gives 20,000 rows at most; where there are more, or an answer would
+//! be too large for it (413), the days are asked for in halves, down to one, and then by groups of accounts. Half an answer is never used.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -239,7 +239,9 @@ async fn ask(
     }
     let answer = match session.usage(&query).await {
         Ok(answer) => answer,
-        Err(NotAnswered::Refused { status: status @ (400 | 404 | 413 | 422) }) => {
+        // The answer would be too large. Source: m3ter's table of status codes.
+        Err(NotAnswered::Refused { status: 413 }) => return Ok(Ok(Answer { rows: Vec::new(), more: true })),
+        Err(NotAnswered::Refused { status: status @ (400 | 404 | 422) }) => {
             return Err(Not::Read(format!("expected m3ter to take the question; it answered {status}")));
         }
         Err(error) => return Err(error.into()),
