@@ -253,7 +253,8 @@ async fn without_a_store_it_refuses_to_start_and_says_what_it_expected() {
 #[tokio::test]
 async fn what_m3ter_rejected_later_is_in_the_quarantine_after_one_round_and_stays_one_entry() {
     let mut watch = Watch::start(WELL).await;
-    let original = r#"{"uid":"canary-1","meter":"nobody","account":"canary","ts":"2026-01-01T00:00:00Z","measure":{"calls":1.50}}"#;
+    let original =
+        r#"{"uid":"canary-1","meter":"nobody","account":"canary","ts":"2026-01-01T00:00:00Z","measure":{"calls":1.50}}"#;
     let body = format!(r#"{{"measurements":[{original}]}}"#);
     // Somebody sends it, past the relay: there is no ledger line, and it is kept all the same.
     let clock = Clock::starting_at(watch.now_ms);

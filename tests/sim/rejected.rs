@@ -149,6 +149,7 @@ fn is_right(world: &World, stored: &Books, fates: &Fates<'_>, fate: &Fate, entry
         UNKNOWN => {
             let hash = hash(entry.text());
             let seen = lines(stored, uid, entry.quarantined_at - CLOCKS_MS).filter(|line| line.content_hash == hash);
+            world.nature.tell(&format!("  kept as {UNKNOWN}: {:?}", stored.told.of_uid(uid)));
             let sends: u32 = seen.map(|line| if line.receives > 1 { 2 } else { line.attempts }).sum();
             if sends < 2 { Ok(()) } else { Err("a second send explains what is kept as a duplicate of nothing") }
         }

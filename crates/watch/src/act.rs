@@ -6,6 +6,7 @@
 //! look, and noted nowhere.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 
 use futures_util::{StreamExt, stream};
 use m3ter_client::{NotAnswered, Session};
@@ -21,12 +22,15 @@ use uuid::Uuid;
 
 use crate::counts::Counts;
 use crate::cursor::Depth;
+use crate::echo::is_of;
 use crate::failure::{DUPLICATE_UID, Event, Failure};
 use crate::sends::Sends;
 use crate::weigh::{CameFrom, Known, Meaning, Rejection, entry_of, rejected_send, weigh};
 
 /// Logs fetched at the same time.
 const LOGS: usize = 8;
+/// Failures from which on they are settled: a log may tell of a thousand, and each takes some kilobytes until then.
+const TOGETHER: usize = 5_000;
 /// The stage's entries have no queue: this is where they come from.
 const SOURCE: &str = "m3ter";
 
@@ -61,7 +65,7 @@ struct Told<'e> {
 /// Acts on `news`. Returns how many of them still wait: their logs could not be fetched, or more of the ledger must be read.
 ///
 /// # Errors
-/// [`StoreError`]: of these events none is noted, though some may be in the quarantine.
+/// [`StoreError`]: of the events that were not noted before, none is, though some may be in the quarantine.
 pub(crate) async fn act(
     m3ter: &Session<'_>,
     store: &Store,
@@ -69,15 +73,55 @@ pub(crate) async fn act(
     here: Circumstances<'_>,
     counts: &mut Counts,
 ) -> Result<u64, StoreError> {
-    let (told, unread) = read_logs(m3ter, news).await;
-    let mut waiting = unread;
-    counts.unread_logs += unread;
+    let (mut waiting, mut part, mut told) = (0, 0, Vec::new());
+    let mut logs = pin!(stream::iter(news).map(|new| read(m3ter, new)).buffered(LOGS));
+    while let Some((event, failures)) = logs.next().await {
+        match failures {
+            Some(failures) => {
+                told.extend(failures.into_iter().enumerate().map(|(place, failure)| Told { event, failure, place }));
+            }
+            None => {
+                counts.unread_logs += 1;
+                waiting += 1;
+            }
+        }
+        if told.len() >= TOGETHER {
+            part += 1;
+            waiting += settle(store, &told, part, here, counts).await?;
+            told.clear();
+        }
+    }
+    Ok(waiting + settle(store, &told, part + 1, here, counts).await?)
+}
+
+/// What an event and its log tell; `None` if its log could not be fetched.
+async fn read<'e>(m3ter: &Session<'_>, New { event, raw }: &'e New) -> (&'e Event, Option<Vec<Failure>>) {
+    let failures = match &event.link {
+        None => Some(event.alone(raw.get())),
+        Some(link) => match m3ter.failed_ingest_log(link).await {
+            Ok(log) => Some(event.with_log(&log)),
+            // It is gone: what the event tells is all there is.
+            Err(NotAnswered::Refused { status: 404 | 410 }) => Some(event.alone(raw.get())),
+            Err(NotAnswered::Refused { .. } | NotAnswered::GiveUp | NotAnswered::Unknown | NotAnswered::Later) => None,
+        },
+    };
+    (event, failures)
+}
+
+/// Decides what was told, keeps it, and notes it. Returns how many events wait for a deeper look.
+async fn settle(
+    store: &Store,
+    told: &[Told<'_>],
+    part: u32,
+    here: Circumstances<'_>,
+    counts: &mut Counts,
+) -> Result<u64, StoreError> {
     let late = |_| StoreError::TimedOut;
-    let sends = timeout_at(here.until, sends(store, &told, here)).await.map_err(late)??;
+    let sends = timeout_at(here.until, sends(store, told, here)).await.map_err(late)??;
     counts.unreadable += sends.unreadable;
-    let came_from = timeout_at(here.until, came_from(store, &told, &sends, here.now_ms, counts)).await.map_err(late)??;
-    let mut acts = Vec::new();
-    let mut rejected = Vec::new();
+    let came_from = timeout_at(here.until, came_from(store, told, &sends, here.now_ms, counts)).await.map_err(late)??;
+    let (mut acts, mut rejected, mut waiting) = (Vec::new(), Vec::new(), 0);
+    let mut found = counts.clone();
     for failures in told.chunk_by(|one, other| std::ptr::eq(one.event, other.event)) {
         let meanings: Vec<Meaning<'_>> = failures.iter().map(|told| meaning(told, &sends, &came_from, here)).collect();
         if meanings.iter().any(|meaning| matches!(meaning, Meaning::Unread)) {
@@ -85,44 +129,21 @@ pub(crate) async fn act(
             continue;
         }
         for (told, meaning) in failures.iter().zip(meanings) {
-            acts.push(act_of(told, &meaning, counts));
+            acts.push(act_of(told, &meaning, &mut found));
             if let Meaning::Rejected(rejection) = meaning {
                 rejected.push((told, rejection));
             }
         }
-        counts.events += 1;
+        found.events += 1;
     }
+    let name = format!("{}-{part}", here.name);
     let origins: Vec<String> = rejected.iter().map(|(_, rejection)| origin_text(rejection)).collect();
     let entries = rejected.iter().zip(&origins).map(|((told, rejection), origin)| entry(told, rejection, origin));
-    store.quarantine(here.name, here.now_ms, entries, here.until).await?;
-    store.put_acts(here.name, here.now_ms, &acts, here.until).await?;
+    store.quarantine(&name, here.now_ms, entries, here.until).await?;
+    store.put_acts(&name, here.now_ms, &acts, here.until).await?;
+    // What was not noted is done again, and counts then.
+    *counts = found;
     Ok(waiting)
-}
-
-/// What each event and its log tell, in order, and how many logs could not be fetched: those events wait.
-async fn read_logs<'e>(m3ter: &Session<'_>, news: &'e [New]) -> (Vec<Told<'e>>, u64) {
-    let fetch = async |(place, new): (usize, &'e New)| {
-        let New { event, raw } = new;
-        let failures = match &event.link {
-            None => Some(event.alone(raw.get())),
-            Some(link) => match m3ter.failed_ingest_log(link).await {
-                Ok(log) if Event::is_log(&log) => Some(event.with_log(&log)),
-                // It is gone: what the event tells is all there is.
-                Err(NotAnswered::Refused { status: 404 | 410 }) => Some(event.alone(raw.get())),
-                Ok(_) | Err(NotAnswered::Refused { .. } | NotAnswered::GiveUp | NotAnswered::Unknown | NotAnswered::Later) => {
-                    None
-                }
-            },
-        };
-        (place, event, failures)
-    };
-    let mut read: Vec<_> = stream::iter(news.iter().enumerate()).map(fetch).buffer_unordered(LOGS).collect().await;
-    read.sort_by_key(|(place, _, _)| *place);
-    let unread = read.iter().filter(|(_, _, failures)| failures.is_none()).count() as u64;
-    let told = read.into_iter().flat_map(|(_, event, failures)| {
-        failures.into_iter().flatten().enumerate().map(move |(place, failure)| Told { event, failure, place })
-    });
-    (told.collect(), unread)
 }
 
 /// What the ledger says of them, as far as this look reads it.
@@ -262,7 +283,9 @@ fn qid(told: &Told<'_>, rejection: &Rejection<'_>) -> Uuid {
     let Some(uid) = failure.uid.as_deref() else {
         return rejection_id("", content_uid(&format!("{place}\n{}", event.id)), None);
     };
-    let content = failure.content_hash().or_else(|| rejection.line.map(|line| line.content_hash));
+    // However m3ter writes it: what was sent tells, unless it is something else.
+    let of_line = rejection.line.filter(|line| is_of(failure, line) != Some(false)).map(|line| line.content_hash);
+    let content = of_line.or_else(|| failure.content_hash());
     let origin = Some(origin_text(rejection)).filter(|origin| !origin.is_empty());
     rejection_id(uid, content.unwrap_or_else(|| content_uid(uid)), origin.as_deref())
 }
@@ -276,8 +299,7 @@ fn entry<'a>(told: &'a Told<'_>, rejection: &'a Rejection<'a>, origin: &'a str) 
     let Told { event, failure, .. } = told;
     let line = rejection.line;
     // As it was sent, unless m3ter speaks of another content.
-    let is_same = failure.content_hash().is_none_or(|hash| line.is_some_and(|line| line.content_hash == hash));
-    let as_sent = line.filter(|_| is_same).and_then(|line| line.measurement.as_deref());
+    let as_sent = line.filter(|line| is_of(failure, line) != Some(false)).and_then(|line| line.measurement.as_deref());
     let text = match as_sent {
         Some(measurement) => EntryText::Measurement(measurement.get()),
         None if failure.is_measurement => EntryText::Measurement(&failure.text),

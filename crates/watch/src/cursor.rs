@@ -13,7 +13,7 @@ pub const HOUR_MS: i64 = 3_600_000;
 /// How far before the last read a look begins: m3ter's clock and ours differ, and events come late.
 const OVERLAP_MS: i64 = HOUR_MS / 2;
 /// How long m3ter keeps events. Source: m3ter's documentation.
-const EVENTS_KEPT_MS: i64 = 28 * DAY_MS;
+pub const EVENTS_KEPT_MS: i64 = 28 * DAY_MS;
 
 /// Times are milliseconds since the epoch; 0 is never.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

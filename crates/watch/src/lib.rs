@@ -9,6 +9,7 @@
 mod act;
 pub mod counts;
 pub mod cursor;
+mod echo;
 pub mod failure;
 pub mod ingested;
 pub mod look;

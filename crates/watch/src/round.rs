@@ -12,7 +12,7 @@ use relay_store::{LedgerMode, Store, StoreError};
 use tokio::time::{Instant, timeout_at};
 
 use crate::counts::Counts;
-use crate::cursor::{Cursor, HOUR_MS};
+use crate::cursor::{Cursor, EVENTS_KEPT_MS, HOUR_MS};
 use crate::ingested::{HORIZON_MS, ingested, oldest_unsettled_ms};
 use crate::look::{self, LookError, look};
 use crate::pass::{Pass, PassError, Passed};
@@ -63,8 +63,8 @@ pub struct Round {
     pub counts: Counts,
     /// The look at events.
     pub passed: Result<Passed, PassError>,
-    /// How long ago all events were last read, in seconds; `None` if they never were.
-    pub cursor_age_s: Option<u64>,
+    /// How long ago all events were last read, in seconds; as long as m3ter keeps them if they never were.
+    pub cursor_age_s: u64,
     /// Measurements by meter that are past the horizon now.
     pub ingested: BTreeMap<String, u64>,
     /// How long the oldest measurement has been accepted that is not past the horizon, in seconds.
@@ -121,7 +121,7 @@ impl Job<'_> {
         let mut round = Round {
             counts,
             passed,
-            cursor_age_s: (cursor.read_to > 0).then(|| seconds(now_ms.saturating_sub(cursor.read_to))),
+            cursor_age_s: seconds(now_ms.saturating_sub(cursor.read_to).min(EVENTS_KEPT_MS)),
             ingested: BTreeMap::new(),
             oldest_unsettled_s: None,
             looked: None,

@@ -10,6 +10,7 @@
 use relay_store::{LedgerAnswer, Line, LineOrigin};
 use uuid::Uuid;
 
+use crate::echo::is_of;
 use crate::failure::{CALCULATION_ERROR, DUPLICATE_UID, Failure, KNOWN};
 
 /// The copy that m3ter dropped was sent again from what it had rejected.
@@ -80,8 +81,9 @@ pub struct Rejection<'a> {
 
 /// The send that a failure is about: the last before the event, among those of the same content if m3ter gave that back.
 pub fn rejected_send<'a>(failure: &Failure, event_at_ms: i64, lines: &'a [Line]) -> Option<&'a Line> {
-    let content = failure.content_hash().filter(|hash| lines.iter().any(|line| line.content_hash == *hash));
-    let fits = |line: &&Line| content.is_none_or(|hash| line.content_hash == hash);
+    let is_of = |line: &&Line| is_of(failure, line) == Some(true);
+    let is_known = lines.iter().any(|line| is_of(&line));
+    let fits = |line: &&Line| !is_known || is_of(line);
     let is_before = |line: &&Line| event_at_ms == 0 || line.sent_at <= event_at_ms.saturating_add(CLOCKS_MS);
     let last = lines.iter().filter(fits).filter(is_before).max_by_key(|line| line.sent_at);
     last.or_else(|| lines.iter().find(fits))
@@ -122,8 +124,8 @@ fn duplicate<'a>(failure: &Failure, known: Known<'a>) -> Meaning<'a> {
         };
     };
     // What m3ter gave back, and what no line has, was sent by somebody else.
-    let content = failure.content_hash().unwrap_or(send.content_hash);
-    let (copies, others): (Vec<&Line>, Vec<&Line>) = known.lines.iter().partition(|line| line.content_hash == content);
+    let is_copy = |line: &&Line| is_of(failure, line).unwrap_or(line.content_hash == send.content_hash);
+    let (copies, others): (Vec<&Line>, Vec<&Line>) = known.lines.iter().partition(is_copy);
     if !is_first(&copies, &others) {
         return rejected(UID_CONFLICT, "expected one content under one uid; m3ter keeps the first that it got");
     }

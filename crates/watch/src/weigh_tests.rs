@@ -18,7 +18,9 @@ fn line(sent_at: i64, content: &str, more: serde_json::Value) -> Line {
     for (name, value) in more.as_object().unwrap() {
         line[name] = value.clone();
     }
-    serde_json::from_value(line).unwrap()
+    // As text, since a measurement stays as it was written.
+    let text = line.to_string();
+    serde_json::from_str(&format!("{},\"measurement\":{content}}}", text.strip_suffix('}').unwrap())).unwrap()
 }
 
 fn hash(content: &str) -> Uuid {
@@ -176,4 +178,15 @@ fn the_send_that_was_rejected_is_the_last_before_the_event() {
     assert_eq!(sent(0), Some(100_000), "an event without a time");
     assert_eq!(sent(-1_000_000), Some(5), "an event before every send is about the first");
     assert!(rejected_send(&failure("UndefinedMeter", None), 10, &[]).is_none());
+}
+
+#[test]
+fn what_m3ter_gives_back_in_its_own_hand_is_what_was_sent() {
+    let lines = [line(5, ORIGINAL, none()), line(9, ORIGINAL, none())];
+    let rewritten =
+        r#"{"orgId":"o","uid":"u","account":"a","meter":"m","ts":"2026-06-01T00:00:00.000+00:00","measure":{"calls":1.0}}"#;
+    check(&failure("DuplicateUid", Some(rewritten)), known(&lines), "receipt");
+    // A ledger that kept no measurement cannot tell; it does not call each copy a conflict.
+    let bare: Vec<Line> = lines.into_iter().map(|line| Line { measurement: None, ..line }).collect();
+    check(&failure("DuplicateUid", Some(rewritten)), known(&bare), "receipt");
 }

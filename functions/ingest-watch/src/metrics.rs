@@ -19,7 +19,7 @@ pub const METRICS: [Metric; 22] = [
     metric("DuplicateOfUnknown", "Count", "measurements that m3ter dropped as copies of what nobody here sent"),
     metric("Waiting", "Count", "events that wait for a deeper look, or for their log"),
     metric("EventsUnreadable", "Count", "1 if m3ter's events or their logs could not be read, else 0"),
-    metric("CursorAgeSeconds", "Seconds", "time since all new events were last read"),
+    metric("CursorAgeSeconds", "Seconds", "time since all new events were last read; 28 days if they never were"),
     metric("Ingested", "Count", "measurements that are past the horizon without a rejection; also by Meter"),
     metric("OldestUnsettledSeconds", "Seconds", "age of the oldest accepted measurement that is not past the horizon"),
     metric("QuarantineOpen", "Count", "entries still to be settled; also by Reason"),
@@ -70,7 +70,7 @@ fn values(round: &Round) -> Values {
     ];
     let mut values: Values = known(of_events, round.passed.is_ok());
     values.push(("EventsUnreadable", json!(u8::from(round.is_blind()))));
-    values.extend(round.cursor_age_s.map(|age| ("CursorAgeSeconds", json!(age))));
+    values.push(("CursorAgeSeconds", json!(round.cursor_age_s)));
     values.extend(round.oldest_unsettled_s.map(|age| ("OldestUnsettledSeconds", json!(age))));
     values.extend(known([("Ingested", round.ingested.values().sum())], round.oldest_unsettled_s.is_some()));
     let mut unreadable = counts.unreadable;
