@@ -78,7 +78,7 @@ impl Transport for Inquiry {
         nature.pass(nature.between(2, 60)).await;
         let answer = match question {
             Question::Token => self.door.token(request).await,
-            _ => self.ask(question, request).await,
+            Question::Events | Question::Link | Question::Log => self.ask(question, request).await,
         };
         let status = answer.as_ref().map_or(0, |answer| answer.status().as_u16());
         nature.tell(&format!("  watch asks {question:?} -> {status}"));

@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+#[cfg(feature = "m3ter")]
 use m3ter_client::Endpoint;
 use relay_store::LedgerMode;
 
@@ -96,6 +97,7 @@ impl<'g> Reader<'g> {
     }
 
     /// A base URL of m3ter's.
+    #[cfg(feature = "m3ter")]
     pub fn endpoint(&mut self, name: &'static str) -> Option<Endpoint> {
         match Endpoint::parse(&self.value(name).unwrap_or_default()) {
             Ok(endpoint) => Some(endpoint),

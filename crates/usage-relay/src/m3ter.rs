@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use m3ter_client::{Client, ClientSettings, Clock, Credentials, Endpoint, HttpTransport, List, NotAnswered, Secrets, SecretsError, Session};
+use m3ter_client::{
+    Client, ClientSettings, Clock, Credentials, Endpoint, HttpTransport, List, NotAnswered, Secrets, SecretsError, Session,
+};
 
 use crate::aws::chain;
 use crate::clock;
@@ -41,7 +43,8 @@ impl M3terArguments {
     /// [`Failure::Usage`] without keys in the environment, [`Failure::CouldNot`] if TLS cannot be set up.
     pub(crate) fn client(&self) -> Result<Client, Failure> {
         let keys = config::m3ter_keys().map_err(Failure::Usage)?;
-        let transport = HttpTransport::new().map_err(|error| Failure::CouldNot(format!("cannot set up HTTP: {}", chain(&error))))?;
+        let transport =
+            HttpTransport::new().map_err(|error| Failure::CouldNot(format!("cannot set up HTTP: {}", chain(&error))))?;
         let settings = ClientSettings {
             org_id: self.org_id.clone(),
             api: self.api_url.clone(),

@@ -153,7 +153,11 @@ fn json(round: &Round, now_ms: i64) -> RoundJson<'_> {
         ingested: round.ingested.values().sum(),
         oldest_unsettled_s: round.oldest_unsettled_s,
         looked: round.looked.as_ref().and_then(|looked| looked.as_ref().ok()),
-        unreconciled: round.reconciled.as_ref().and_then(|nightly| nightly.as_ref().ok()).map(|nightly| nightly.counts.unexplained),
+        unreconciled: round
+            .reconciled
+            .as_ref()
+            .and_then(|nightly| nightly.as_ref().ok())
+            .map(|nightly| nightly.counts.unexplained),
         failed: round.failures().into_iter().map(|(part, _)| part).collect(),
     }
 }
@@ -175,7 +179,11 @@ fn text(round: &Round, now_ms: i64) -> String {
         parts.push(format!("{} in the quarantine", counted_open(looked.open.values().sum())));
     }
     if let Some(Ok(nightly)) = &round.reconciled {
-        parts.push(format!("{} reconciled, {} without an explanation", nightly.day, counted(nightly.counts.unexplained, "difference")));
+        parts.push(format!(
+            "{} reconciled, {} without an explanation",
+            nightly.day,
+            counted(nightly.counts.unexplained, "difference")
+        ));
     }
     format!("{}  {}", recovery::life::time(now_ms), parts.join("; "))
 }

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use recovery::kept::{DUPLICATE_OF_UNKNOWN, REPLAY_DROPPED};
 use serde::Serialize;
-
-use crate::weigh::{DUPLICATE_OF_UNKNOWN, REPLAY_DROPPED};
 
 /// Most pairs of meter and reason that are told apart: each is a metric that costs money.
 const PAIRS_MAX: usize = 60;

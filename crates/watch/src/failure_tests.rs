@@ -1,3 +1,5 @@
+//! Shapes that m3ter might give its events and logs, and what is read in them.
+
 use super::*;
 
 const ORIGINAL: &str = r#"{"uid":"u-1","meter":"m","account":"a","ts":"2026-06-01T00:00:00Z","measure":{"calls":1.10}}"#;

@@ -1,4 +1,4 @@
-//! How much was ingested: what m3ter accepted, and did not reject within the horizon.
+//! How much was ingested: what m3ter accepted, and did not reject within the [horizon](HORIZON_MS).
 //!
 //! Each ledger object is counted once, when all events up to an hour after it was written have been read. A uid counts once in
 //! each count, whatever copies of it were sent; copies in two counts are the one thing that this figure overstates, and
@@ -6,6 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use recovery::kept::UID_CONFLICT;
+use recovery::life::HORIZON_MS;
 use relay_core::canonical::content_uid;
 use relay_core::limits::DAY_MS;
 use relay_store::{Folder, Hours, Outcome, Store, StoreError};
@@ -13,11 +15,6 @@ use serde::Deserialize;
 
 use crate::counts::OTHER;
 use crate::cursor::HOUR_MS;
-use crate::weigh::UID_CONFLICT;
-
-/// A measurement counts as ingested if m3ter rejected it in none of the events until so long after its acceptance. m3ter says
-/// minutes; the horizon is ours.
-pub const HORIZON_MS: i64 = HOUR_MS;
 
 /// Most that is counted in one go: an hour of ledger.
 const SPAN_MS: i64 = HOUR_MS;

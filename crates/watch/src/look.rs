@@ -182,6 +182,8 @@ fn judged(kept: &Kept, facts: &Facts, now_ms: i64) -> Option<Age> {
         return Some(Age::LeavesSoon);
     }
     Some(match Window::of(kept, facts, now_ms) {
+        // Under its uid it goes nowhere, however young: a new uid has no age.
+        Window::Outside { .. } if kept.is_uid_taken() => Age::Inside,
         Window::Outside { .. } => Age::Outside,
         Window::NeverSent | Window::Inside { .. } | Window::LeavesSoon { .. } => Age::Inside,
     })

@@ -7,13 +7,14 @@
 use std::collections::BTreeMap;
 
 use m3ter_client::{Budget, NotAnswered, Session};
+use recovery::life::HORIZON_MS;
 use relay_core::limits::DAY_MS;
 use relay_store::{LedgerMode, Store, StoreError};
 use tokio::time::{Instant, timeout_at};
 
 use crate::counts::Counts;
 use crate::cursor::{Cursor, EVENTS_KEPT_MS, HOUR_MS};
-use crate::ingested::{HORIZON_MS, ingested, oldest_unsettled_ms};
+use crate::ingested::{ingested, oldest_unsettled_ms};
 use crate::look::{self, LookError, look};
 use crate::pass::{Pass, PassError, Passed};
 use crate::reconcile::{Nightly, ReconcileError, nightly};

@@ -7,18 +7,12 @@
 //! Whether m3ter keeps the uid of what it rejected is unpublished. If it does, the replay of a rejection ends as
 //! `DuplicateUid` too: so no such replay is ever taken for a receipt.
 
+use recovery::kept::{DUPLICATE_OF_UNKNOWN, REPLAY_DROPPED, UID_CONFLICT};
 use relay_store::{LedgerAnswer, Line, LineOrigin};
 use uuid::Uuid;
 
 use crate::echo::is_of;
 use crate::failure::{CALCULATION_ERROR, DUPLICATE_UID, Failure, KNOWN};
-
-/// The copy that m3ter dropped was sent again from what it had rejected.
-pub const REPLAY_DROPPED: &str = "ReplayDropped";
-/// m3ter dropped it as a copy, and no earlier send of ours explains that.
-pub const DUPLICATE_OF_UNKNOWN: &str = "DuplicateOfUnknown";
-/// m3ter has another content under this uid.
-pub const UID_CONFLICT: &str = "UidConflict";
 
 /// How much m3ter's clock may be behind ours.
 const CLOCKS_MS: i64 = 60_000;

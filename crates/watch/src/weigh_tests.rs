@@ -1,3 +1,5 @@
+//! What each failure means beside each ledger.
+
 use super::*;
 use crate::failure::Event;
 

@@ -1,3 +1,5 @@
+//! What the lines of a round say, and what they leave unsaid.
+
 use m3ter_client::NotAnswered;
 use watch::counts::Counts;
 use watch::look::LookError;

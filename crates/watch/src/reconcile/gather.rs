@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use recovery::kept::STAGE_INGEST;
+use recovery::life::HORIZON_MS;
 use relay_core::limits::{CLOCK_SKEW_MS, DAY_MS};
 use relay_store::{Entry, Folder, Hours, LedgerAnswer, Line, Store, StoredObject, Unreadable};
 
@@ -16,7 +17,6 @@ use super::report::{Horizon, Unread, time_text};
 use super::totals::{Sent, TooMuch, Totals};
 use super::{Question, ReconcileError, Step};
 use crate::cursor::{Cursor, HOUR_MS};
-use crate::ingested::HORIZON_MS;
 
 /// Which measurements are meant: shared by the threads that read.
 #[derive(Debug)]
