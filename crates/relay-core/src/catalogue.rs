@@ -148,6 +148,9 @@ impl Catalogue {
     /// Why `guarded` is not to be sent, given what [`check`](Self::check) found; `None` where that is only worth a warning. Reads
     /// the measurement again.
     pub fn refusal(&self, guarded: &Guarded<'_>, findings: Findings) -> Option<Refusal> {
+        if !(findings.meter_unknown || findings.field_missing || findings.account_near) {
+            return None;
+        }
         let asked_at = Timestamp::from_millisecond(self.read_at_ms).unwrap_or_default();
         let meter = self.meters.get(&hash(guarded.meter.as_bytes()));
         if findings.meter_unknown && meter.is_none() {

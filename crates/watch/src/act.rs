@@ -99,10 +99,12 @@ async fn read<'e>(m3ter: &Session<'_>, New { event, raw }: &'e New) -> (&'e Even
     let failures = match &event.link {
         None => Some(event.alone(raw.get())),
         Some(link) => match m3ter.failed_ingest_log(link).await {
-            Ok(log) => Some(event.with_log(&log)),
+            Ok(log) if Event::is_log(&log) => Some(event.with_log(&log)),
             // It is gone: what the event tells is all there is.
             Err(NotAnswered::Refused { status: 404 | 410 }) => Some(event.alone(raw.get())),
-            Err(NotAnswered::Refused { .. } | NotAnswered::GiveUp | NotAnswered::Unknown | NotAnswered::Later) => None,
+            Ok(_) | Err(NotAnswered::Refused { .. } | NotAnswered::GiveUp | NotAnswered::Unknown | NotAnswered::Later) => {
+                None
+            }
         },
     };
     (event, failures)
