@@ -21,6 +21,9 @@ FUZZ := decode event judge sandbox
 SECONDS := 900
 WORLDS := 2000
 
+# What npm writes last when it installs; the test of the Node producer needs the rest of that folder.
+NODE_PACKAGES := .local/node/node_modules/.package-lock.json
+
 FUNCTIONS := ingest-relay dead-letter ingest-watch
 
 .DEFAULT_GOAL := help
@@ -32,7 +35,7 @@ demo: tools build ## deploy everything locally, send 10,000 demo measurements, a
 up: tools build ## the same set-up to play with, until Ctrl-C
 	$(VENV)/python -m infra.local up
 
-test: tools functions ## every test: Rust, then the deployed stack over the emulator
+test: tools $(NODE_PACKAGES) functions ## every test: Rust, then the deployed stack over the emulator
 	cargo build --workspace --all-targets --locked
 	cargo test --workspace --locked
 	$(MAKE) sim
@@ -100,6 +103,12 @@ $(FUNCTIONS):
 
 tools:
 	@$(PYTHON) infra/local/install.py
+
+# The lock file holds a hash for each package, and no script of theirs is run.
+$(NODE_PACKAGES): infra/local/node/package.json infra/local/node/package-lock.json | tools
+	@mkdir -p .local/node && cp $^ .local/node/
+	PATH="$(CURDIR)/$(VENV):$$PATH" npm ci --prefix .local/node --ignore-scripts --no-audit --no-fund --loglevel error
+	@touch $@
 
 $(CARGO_DENY_FOLDER)/bin/cargo-deny:
 	CARGO_PROFILE_DEV_DEBUG=0 cargo install cargo-deny --debug --locked --version $(CARGO_DENY_VERSION) --root $(CARGO_DENY_FOLDER)

@@ -8,7 +8,8 @@ The map, from the outside in:
 - `package`, `stack`: the function's zip, and the stack it is deployed with
 - `function`: what the deployed function printed, and its process
 - `processes`, `wait`, `steps`, `settings`: start and stop, conditions with a deadline, calm output, paths and names
-- `catalogue.json`: the meter that `up` begins with
+- `catalogue.json`: the meters that `up` begins with
+- `node`: the Node packages that a test needs, pinned
 - `install`: installs the pinned tools all of these need
 
 The rule: the template is deployed as it is, only the place of the function's zip is filled in. Everything listens on

@@ -17,7 +17,7 @@ CODE_URI = "target/lambda/{}/"
 """Where the template expects the files of a function, by its name; the local set-up puts an address in its place."""
 
 CATALOGUE = Path(__file__).with_name("catalogue.json")
-"""What the sandbox of `up` knows at the start: the meter of made-up measurements."""
+"""What the sandbox of `up` knows at the start: the meters of made-up measurements and of the producers in docs/producers."""
 
 _TARGET = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target")
 FUNCTION_BINARY = _TARGET / "release" / "ingest-relay"

@@ -129,8 +129,12 @@ def test_a_later_rejection_is_an_event_whose_log_can_be_downloaded(m3ter: M3ter)
 
 def _download(url: str | None) -> bytes:
     assert url is not None
+    return _open(urllib.request.Request(url))
+
+
+def _open(request: urllib.request.Request) -> bytes:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(url, timeout=30) as answer:
+    with opener.open(request, timeout=30) as answer:
         return bytes(answer.read())
 
 
@@ -141,3 +145,52 @@ def test_a_request_whose_answer_was_lost_is_sent_again_by_the_sdk_and_counted_on
     assert [request["measurements"] for request in book["requests"]] == [10, 10]
     assert (book["totals"]["ingested"], book["totals"]["duplicates"]) == (10, 10)
     assert book["meters"]["api"] == {"count": 10, "accounts": 3, "sums": {"calls": 45}}
+
+
+def _upload(m3ter: M3ter, file: bytes) -> str:
+    """Uploads a file as m3ter's documentation says; the id of its job."""
+    name, kind = "usage.json", "application/json"
+    given = m3ter.usage.file_uploads.generate_upload_url(file_name=name, content_type=kind, content_length=len(file))
+    assert given.job_id is not None and given.url is not None and given.headers is not None
+    assert m3ter.usage.file_uploads.jobs.retrieve(id=given.job_id).status == "notUploaded"
+    _open(urllib.request.Request(given.url, file, given.headers, method="PUT"))
+    return given.job_id
+
+
+def _file(measurements: list[dict[str, Any]]) -> bytes:
+    return json.dumps(measurements, default=datetime.isoformat).encode()
+
+
+def test_a_file_is_uploaded_and_its_job_followed_to_the_end(m3ter: M3ter, m3ter_sandbox: Sandbox) -> None:
+    m3ter.usage.submit(measurements=[_measurement(number) for number in range(5)])
+    # Half of it was sent over the API, and one row is no measurement.
+    file = _file([_measurement(number) for number in range(10)] + [_measurement(10, account="")])
+    job_id = _upload(m3ter, file)
+    m3ter_sandbox.advance_clock(1)
+
+    job = m3ter.usage.file_uploads.jobs.retrieve(id=job_id)
+    assert (job.status, job.total_rows, job.processed_rows, job.failed_rows) == ("succeeded", 11, 11, 1)
+    assert (job.file_name, job.content_length, job.version) == ("usage.json", len(file), 3)
+    assert m3ter_sandbox.ledger()["meters"] == {"api": {"count": 10, "accounts": 3, "sums": {"calls": 45}}}
+    failures = [event.m3ter_event["eventData"] for event in m3ter.events.list()]
+    assert [failure["type"] for failure in failures] == ["InvalidMeasurement"] + ["DuplicateUid"] * 5
+
+    original = m3ter.usage.file_uploads.jobs.get_original_download_url(id=job_id)
+    assert original.url is not None and original.headers is not None
+    assert _open(urllib.request.Request(original.url, headers=original.headers)) == file
+
+
+def test_a_file_that_is_no_array_is_a_failed_job(m3ter: M3ter, m3ter_sandbox: Sandbox) -> None:
+    failed = _upload(m3ter, json.dumps({"measurements": []}).encode())
+    m3ter_sandbox.advance_clock(1)
+    assert m3ter.usage.file_uploads.jobs.retrieve(id=failed).status == "failed"
+
+
+def test_jobs_are_listed_over_several_pages_and_by_date(m3ter: M3ter) -> None:
+    jobs = [_upload(m3ter, _file([_measurement(number)])) for number in range(3)]
+    listed = m3ter.usage.file_uploads.jobs.list(page_size=2)
+    assert len(listed.data) == 2
+    assert [job.id for job in listed] == jobs[::-1]
+    tomorrow = (datetime.now(timezone.utc) + timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert len(m3ter.usage.file_uploads.jobs.list(date_created_end=tomorrow).data) == 3
+    assert m3ter.usage.file_uploads.jobs.list(date_created_start=tomorrow).data == []

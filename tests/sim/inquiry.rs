@@ -95,13 +95,12 @@ impl Inquiry {
         if let Some(answer) = self.in_place_of_m3ter(question).await {
             return answer;
         }
-        let is_first = !request.uri().query().is_some_and(|query| query.contains("nextToken"));
         let answer = (world.router)(request).await;
         if answer.status().as_u16() != 200 {
             return Ok(answer);
         }
         let answer = match question {
-            Question::Events => answer.map(|body| self.listed(&body, is_first)),
+            Question::Events => answer.map(|body| self.listed(&body)),
             Question::Link => answer.map(|body| String::from_utf8_lossy(&body).replace(HOSTS.0, HOSTS.1).into()),
             Question::Token | Question::Log => answer,
         };
@@ -166,7 +165,7 @@ impl Inquiry {
     }
 
     /// A page of events as it is listed now.
-    fn listed(&self, body: &Bytes, is_first: bool) -> Bytes {
+    fn listed(&self, body: &Bytes) -> Bytes {
         let nature = &self.door.world.nature;
         let mut page: Page = serde_json::from_slice(body).unwrap();
         let all = page.data.len();
@@ -184,7 +183,7 @@ impl Inquiry {
                 page.data.insert(place(page.data.len() + 1), again);
             }
         }
-        if !is_first && !page.data.is_empty() && nature.strikes(Fault::PagesShift) {
+        if !page.data.is_empty() && nature.strikes(Fault::PagesShift) {
             // What was added moves events to the next page; what was taken out, to the one that was read already.
             match nature.chance(0.5) {
                 true => drop(page.data.splice(..0, before)),

@@ -163,7 +163,6 @@ impl Plan {
         Plan {
             seed,
             size,
-            windows,
             acts,
             produced_ms,
             faults_end_ms,
@@ -196,8 +195,9 @@ impl Plan {
             rejected_uid: one_of(rng, &[RejectedUid::Keep, RejectedUid::Free]),
             events_per: events_per(&mut later, measurements, outage),
             // What it costs grows with what was sent: of the large worlds it sees a few.
-            is_watched: measurements <= LARGE || later.f64() < 0.2,
-            rounds: rounds(&mut later, faults_end_ms),
+            is_watched: measurements <= LARGE || later.f64() < 0.1,
+            rounds: rounds(&mut later, &windows, faults_end_ms),
+            windows,
             rates,
         }
     }
@@ -241,13 +241,15 @@ impl Plan {
 
 /// Each event is asked for its log: where thousands are to be expected, they come by the request.
 fn events_per(rng: &mut fastrand::Rng, measurements: usize, outage: bool) -> EventsPer {
-    let per_measurement = rng.f64() < 0.4 && measurements <= LARGE && !outage;
+    let per_measurement = rng.f64() < 0.3 && measurements <= LARGE && !outage;
     if per_measurement { EventsPer::Measurement } else { EventsPer::Request }
 }
 
-/// A few: each reads anew what the ledger says.
-fn rounds(rng: &mut fastrand::Rng, faults_end_ms: i64) -> Vec<i64> {
+/// A few: each reads anew what the ledger says. One is shortly before an outage, since little is asked in it, and nothing fails after it.
+fn rounds(rng: &mut fastrand::Rng, windows: &[Window], faults_end_ms: i64) -> Vec<i64> {
     let mut rounds: Vec<i64> = (0..rng.usize(1..=3)).map(|_| rng.i64(START_MS + MINUTE_MS..faults_end_ms)).collect();
+    let outages = windows.iter().filter(|window| window.fault == Fault::Outage);
+    rounds.extend(outages.map(|window| (window.from_ms - rng.i64(20 * SECOND_MS..2 * MINUTE_MS)).max(START_MS)));
     rounds.sort_unstable();
     rounds
 }

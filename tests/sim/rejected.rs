@@ -85,7 +85,8 @@ fn fates(ledger: &Ledger) -> Fates<'_> {
         match line.state {
             State::Ingested => fate.is_ingested = true,
             State::Rejected => drop(fate.rejected_as.insert(line.r#type.clone().unwrap_or_default())),
-            State::Duplicate => fate.dropped_at.push(ledger.requests[line.request].at.as_millisecond()),
+            // Nothing is uploaded here: each came in a request.
+            State::Duplicate => fate.dropped_at.push(ledger.requests[line.request.unwrap()].at.as_millisecond()),
             State::Pending => {}
         }
     }
@@ -117,7 +118,8 @@ pub(crate) async fn is_kept(world: &World, ledger: &Ledger, stored: &Books) -> R
     for ((uid, text), kept) in &entries {
         let qids: BTreeSet<&str> = kept.iter().map(|entry| entry.qid.as_str()).collect();
         if qids.len() > 1 {
-            return Err(format!("it is kept {} times: {text}", qids.len()));
+            let sends = stored.told.of_uid(uid);
+            return Err(format!("it is kept {} times, {kept:?}, after {sends:?}: {text}", qids.len()));
         }
         let Some(fate) = fates.get(&(*uid, *text)) else {
             return Err(format!("what m3ter never took is kept as rejected: {:?}", kept[0]));
@@ -142,9 +144,13 @@ fn is_right(world: &World, stored: &Books, fates: &Fates<'_>, fate: &Fate, entry
     }
     match entry.reason.as_str() {
         CONFLICT => {
-            let has_rival = fates.keys().any(|(other, text)| *other == uid && *text != entry.text());
-            let is_first = fate.is_ingested && is_first(stored, uid, entry.text(), i64::MAX);
-            if has_rival && !is_first { Ok(()) } else { Err("nothing conflicts with what is kept so") }
+            // It may have been sent and never answered: then only the ledger knows of it.
+            let hash = hash(entry.text());
+            let has_rival = fates.keys().any(|(other, text)| *other == uid && *text != entry.text())
+                || stored.told.of_uid(uid).iter().any(|line| line.content_hash != hash);
+            let is_first = is_first(stored, uid, entry.text(), (entry.quarantined_at - CLOCKS_MS, i64::MAX));
+            world.nature.tell(&format!("  kept as {CONFLICT}: {:?}", stored.told.of_uid(uid)));
+            if has_rival && !(fate.is_ingested && is_first) { Ok(()) } else { Err("nothing conflicts with what is kept so") }
         }
         UNKNOWN => {
             let hash = hash(entry.text());
@@ -171,17 +177,18 @@ fn hash(text: &str) -> String {
 /// Whether the ledger, until then, shows another content of that uid, which may have been there first.
 fn is_second(stored: &Books, uid: &str, text: &str, until_ms: i64) -> bool {
     let hash = hash(text);
-    lines(stored, uid, until_ms).any(|line| line.content_hash != hash) && !is_first(stored, uid, text, until_ms)
+    lines(stored, uid, until_ms).any(|line| line.content_hash != hash) && !is_first(stored, uid, text, (i64::MAX, until_ms))
 }
 
-/// Whether that content was accepted before any other could be sent that the ledger shows until then.
-fn is_first(stored: &Books, uid: &str, text: &str, until_ms: i64) -> bool {
+/// Whether that content was accepted before any other could be sent: by what the ledger shows of it until the one time, and of others
+/// until the other.
+fn is_first(stored: &Books, uid: &str, text: &str, (until_ms, others_until_ms): (i64, i64)) -> bool {
     let hash = hash(text);
     let accepted = |line: &&Line| line.content_hash == hash && line.answer == "accepted";
-    let own_ms = lines(stored, uid, i64::MAX).filter(accepted).map(|line| line.sent_at).min();
+    let own_ms = lines(stored, uid, until_ms).filter(accepted).map(|line| line.sent_at).min();
     // What was delivered before may have been sent before.
     let earliest_ms = |line: &Line| line.queued_at.filter(|_| line.receives > 1).unwrap_or(line.sent_at).min(line.sent_at);
-    let rival_ms = lines(stored, uid, until_ms).filter(|line| line.content_hash != hash).map(earliest_ms).min();
+    let rival_ms = lines(stored, uid, others_until_ms).filter(|line| line.content_hash != hash).map(earliest_ms).min();
     own_ms.is_some_and(|own_ms| rival_ms.is_none_or(|rival_ms| own_ms + ORDER_MS < rival_ms))
 }
 

@@ -14,9 +14,9 @@ const CORE: [&str; 4] = ["m3ter-client", "relay", "relay-core", "relay-store"];
 fn may_import(package: &str, is_function: bool) -> BTreeSet<&'static str> {
     match package {
         "relay-core" | "m3ter-sandbox" => [].into(),
-        "m3ter-client" | "relay-store" => ["relay-core"].into(),
+        "m3ter-client" | "relay-store" | "files" => ["relay-core"].into(),
         "relay" => ["m3ter-client", "relay-core", "relay-store"].into(),
-        "usage-relay" => CORE.into_iter().chain(["recovery", "watch", "m3ter-sandbox"]).collect(),
+        "usage-relay" => CORE.into_iter().chain(["files", "recovery", "watch", "m3ter-sandbox"]).collect(),
         "recovery" => ["relay-core", "relay-store"].into(),
         "lambda-shell" => ["m3ter-client", "relay-core", "relay-store"].into(),
         "watch" => ["m3ter-client", "recovery", "relay-core", "relay-store"].into(),

@@ -3,9 +3,11 @@
 //! The rule: the books are a function of what is in the journal and of nothing else. No clock is read here, every time
 //! comes in; replaying the same entries gives the same books, ids and events included.
 //!
-//! A measurement is a range of its request's body, which is kept as it came. Nothing is parsed into fields for
-//! keeping; what is asked rarely (a query, a list) is read again from the text.
+//! A measurement is a range of its request's body, which is kept as it came, or of the file it was uploaded in, which
+//! stays on disk. Nothing is parsed into fields for keeping; what is asked rarely (a query, a list) is read again from
+//! the text.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
@@ -20,6 +22,7 @@ use crate::events::Events;
 use crate::ledger::{Outcome, RequestLine, Totals};
 use crate::options::Choices;
 use crate::schema::{self, Parsed};
+use crate::uploads::Uploads;
 
 /// All that is counted.
 #[derive(Debug)]
@@ -29,6 +32,7 @@ pub(crate) struct Book {
     pub(crate) meters: Meters,
     pub(crate) accounts: Accounts,
     pub(crate) requests: Vec<Request>,
+    pub(crate) uploads: Uploads,
     pub(crate) held: Vec<Held>,
     /// When each uid was first received.
     pub(crate) seen: HashMap<Box<str>, Timestamp>,
@@ -36,7 +40,7 @@ pub(crate) struct Book {
     pub(crate) meter_totals: BTreeMap<u32, MeterTotals>,
     pub(crate) events: Events,
     /// Accepted requests whose later checks are to come, with the time they are due.
-    pending: VecDeque<(Timestamp, usize)>,
+    pub(crate) pending: VecDeque<(Timestamp, usize)>,
 }
 
 /// One ingest request.
@@ -52,15 +56,29 @@ pub(crate) struct Request {
 /// One accepted measurement.
 #[derive(Debug)]
 pub(crate) struct Held {
-    pub(crate) request: u32,
-    /// Its text is this range of the request's body.
-    start: u32,
-    end: u32,
+    pub(crate) span: Span,
     pub(crate) state: Fate,
     pub(crate) at: Timestamp,
     /// Places in the catalogue, once ingested: data is tied to ids, not codes.
     pub(crate) meter: u32,
     pub(crate) account: u32,
+}
+
+/// Where a text stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) source: Source,
+    pub(crate) start: u32,
+    pub(crate) end: u32,
+}
+
+/// What a measurement came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// The body of the request at this place.
+    Request(u32),
+    /// The file of the upload job at this place.
+    Job(u32),
 }
 
 /// What became of a measurement.
@@ -88,6 +106,7 @@ impl Book {
             meters: Shelf::new("meter", organisation),
             accounts: Shelf::new("account", organisation),
             requests: Vec::new(),
+            uploads: Uploads::default(),
             held: Vec::new(),
             seen: HashMap::new(),
             totals: Totals::default(),
@@ -116,15 +135,9 @@ impl Book {
         self.totals.pending += parsed.len() as u64;
         for measurement in parsed {
             let start = measurement.raw.as_ptr() as usize - body.as_ptr() as usize;
-            self.held.push(Held {
-                request: small(place),
-                start: small(start),
-                end: small(start + measurement.raw.len()),
-                state: Fate::Pending,
-                at: measurement.at,
-                meter: u32::MAX,
-                account: u32::MAX,
-            });
+            let end = start + measurement.raw.len();
+            let span = Span { source: Source::Request(small(place)), start: small(start), end: small(end) };
+            self.held.push(Held::new(span, measurement.at));
         }
         self.requests.push(Request { line, body: body.clone(), first });
         if self.choices.enrichment_delay_ms == 0 {
@@ -134,22 +147,28 @@ impl Book {
         }
     }
 
-    /// Runs the later checks that are due at `now`, and forgets events that are too old.
-    pub(crate) fn settle(&mut self, now: Timestamp) {
-        while let Some((due, place)) = self.pending.front().copied().filter(|(due, _)| *due <= now) {
-            self.pending.pop_front();
-            let Some(body) = self.requests.get(place).map(|request| request.body.clone()) else { continue };
-            // It was read once already, with the same rules: it will be read again.
-            let parsed = schema::parse(&body, self.choices.refuse_long_metadata).unwrap_or_default();
-            self.enrich(place, &parsed, due);
-        }
-        self.events.forget(now);
+    /// Runs the later checks of the request that waited longest.
+    pub(crate) fn enrich_next(&mut self) {
+        let Some((due, place)) = self.pending.pop_front() else { return };
+        let Some(body) = self.requests.get(place).map(|request| request.body.clone()) else { return };
+        // It was read once already, with the same rules: it will be read again.
+        let parsed = schema::parse(&body, self.choices.refuse_long_metadata).unwrap_or_default();
+        self.enrich(place, &parsed, due);
     }
 
-    /// The text of a measurement, as received.
-    pub(crate) fn raw(&self, held: &Held) -> Option<&str> {
-        let body = &self.requests.get(held.request as usize)?.body;
-        std::str::from_utf8(body.get(held.start as usize..held.end as usize)?).ok()
+    /// The text of a measurement, as received; `None` also if its file cannot be read.
+    pub(crate) fn raw(&self, span: &Span) -> Option<Cow<'_, str>> {
+        match span.source {
+            Source::Request(place) => {
+                let body = &self.requests.get(place as usize)?.body;
+                std::str::from_utf8(body.get(span.start as usize..span.end as usize)?).ok().map(Cow::Borrowed)
+            }
+            Source::Job(place) => {
+                let spool = &self.uploads.arrived(place as usize)?.spool;
+                let bytes = spool.read(u64::from(span.start), span.end.checked_sub(span.start)? as usize).ok()?;
+                String::from_utf8(bytes).ok().map(Cow::Owned)
+            }
+        }
     }
 }
 

@@ -31,9 +31,13 @@ impl Book {
             }
             Entry::Meter { id: Some(id), .. } => delete(&mut self.meters, &id),
             Entry::Account { id: Some(id), .. } => delete(&mut self.accounts, &id),
-            Entry::Meter { .. } | Entry::Account { .. } | Entry::Opened { .. } | Entry::Request { .. } | Entry::Clock { .. } => {
-                Err(Refusal::bad("expected a change of a meter or an account"))
-            }
+            Entry::Meter { .. }
+            | Entry::Account { .. }
+            | Entry::Opened { .. }
+            | Entry::Request { .. }
+            | Entry::Job { .. }
+            | Entry::File { .. }
+            | Entry::Clock { .. } => Err(Refusal::bad("expected a change of a meter or an account")),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use crate::book::{Book, Fate, small};
+use crate::book::{Book, Fate};
 use crate::catalogue::{MeterFields, view_of};
 use crate::clock::{after, has_passed};
 use crate::decimal::Number;
@@ -31,10 +31,11 @@ pub(crate) enum Failure {
     MissingField,
     InvalidAccountCode,
     CalculationError,
+    InvalidMeasurement,
 }
 
 impl Failure {
-    /// m3ter's name for it; `TimestampInFuture` is the sandbox's own.
+    /// m3ter's name for it; `TimestampInFuture` and `InvalidMeasurement` (a row of a file) are the sandbox's own.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::DuplicateUid => "DuplicateUid",
@@ -44,6 +45,7 @@ impl Failure {
             Self::MissingField => "MissingField",
             Self::InvalidAccountCode => "InvalidAccountCode",
             Self::CalculationError => "CalculationError",
+            Self::InvalidMeasurement => "InvalidMeasurement",
         }
     }
 
@@ -57,6 +59,7 @@ impl Failure {
             Self::MissingField => "a data field of the meter is missing",
             Self::InvalidAccountCode => "no account has this code, but one has a closely matching code",
             Self::CalculationError => "a derived field could not be computed",
+            Self::InvalidMeasurement => "the row is no measurement",
         };
         detail.map_or_else(|| sentence.to_owned(), |detail| format!("{sentence}: {detail}"))
     }
@@ -71,12 +74,7 @@ impl Book {
         let Some((received, first)) = self.requests.get(place).map(|request| (request.line.at, request.first)) else { return };
         let mut faults = Vec::new();
         for (index, measurement) in (first..).zip(parsed) {
-            let failed = self.enrich_one(index, measurement, received, due);
-            self.totals.pending -= 1;
-            let Some((failure, detail)) = failed else { continue };
-            let meter = self.meters.place_of(measurement.fields.meter.as_str());
-            let account = self.accounts.place_of(measurement.fields.account.as_str());
-            faults.push(Fault { held: small(index), failure, detail: detail.map(Into::into), meter, account });
+            faults.extend(self.judge(index, measurement, received, due));
         }
         match self.choices.events_per {
             EventsPer::Measurement => {
@@ -87,6 +85,17 @@ impl Book {
             EventsPer::Request if faults.is_empty() => {}
             EventsPer::Request => self.events.raise(Event { at: due, faults }),
         }
+    }
+
+    /// Checks one pending measurement and counts it; gives what its event is to say.
+    pub(crate) fn judge(&mut self, index: usize, measurement: &Parsed<'_>, received: Timestamp, due: Timestamp) -> Option<Fault> {
+        let failed = self.enrich_one(index, measurement, received, due);
+        self.totals.pending -= 1;
+        let (failure, detail) = failed?;
+        let meter = self.meters.place_of(measurement.fields.meter.as_str());
+        let account = self.accounts.place_of(measurement.fields.account.as_str());
+        let span = self.held.get(index)?.span;
+        Some(Fault { span, failure, detail: detail.map(Into::into), meter, account })
     }
 
     /// Decides one measurement's state; gives the failure that an event is due for.

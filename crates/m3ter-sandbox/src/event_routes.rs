@@ -5,6 +5,8 @@
 //! subset has no call for it) and there are no notifications, so `includeActioned` changes nothing and a filter by
 //! notification finds nothing.
 
+use std::borrow::Cow;
+
 use axum::extract::{Path, State};
 use http::request::Parts;
 use http::{Uri, header};
@@ -87,7 +89,7 @@ pub(crate) async fn download_url(
 }
 
 /// The base URL that the caller used, for links in answers.
-fn base(parts: &Parts) -> String {
+pub(crate) fn base(parts: &Parts) -> String {
     let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let host = host.or_else(|| Uri::authority(&parts.uri).map(http::uri::Authority::as_str)).unwrap_or("localhost");
     // Over a socket a request names no scheme; the sandbox speaks no TLS.
@@ -96,10 +98,10 @@ fn base(parts: &Parts) -> String {
 
 /// One line of a failed ingest log.
 #[derive(Debug, Serialize)]
-pub(crate) struct Failed<'a> {
+pub(crate) struct Failed {
     r#type: &'static str,
     error: String,
-    measurement: Option<&'a RawValue>,
+    measurement: Option<Box<RawValue>>,
 }
 
 impl Book {
@@ -123,8 +125,8 @@ impl Book {
     }
 
     /// The text of the measurement that failed.
-    fn raw_of(&self, fault: &Fault) -> Option<&str> {
-        self.raw(self.held.get(fault.held as usize)?)
+    fn raw_of(&self, fault: &Fault) -> Option<Cow<'_, str>> {
+        self.raw(&fault.span)
     }
 
     /// An event as the API shows it.
@@ -152,7 +154,7 @@ impl Book {
 
     /// One failure inside an event.
     fn fault_view(&self, fault: &Fault) -> Value {
-        let names: Names = self.raw_of(fault).and_then(|raw| serde_json::from_str(raw).ok()).unwrap_or_default();
+        let names: Names = self.raw_of(fault).and_then(|raw| serde_json::from_str(&raw).ok()).unwrap_or_default();
         json!({
             "type": fault.failure.name(),
             "message": fault.failure.message(fault.detail.as_deref()),
@@ -166,11 +168,11 @@ impl Book {
     }
 
     /// The log that a download link leads to: each error with the original measurement.
-    pub(crate) fn failed_ingest_log(&self, event: &Event) -> Vec<Failed<'_>> {
+    pub(crate) fn failed_ingest_log(&self, event: &Event) -> Vec<Failed> {
         let failed = event.faults.iter().map(|fault| Failed {
             r#type: fault.failure.name(),
             error: fault.failure.message(fault.detail.as_deref()),
-            measurement: self.raw_of(fault).and_then(|raw| serde_json::from_str(raw).ok()),
+            measurement: self.raw_of(fault).and_then(|raw| RawValue::from_string(raw.into_owned()).ok()),
         });
         failed.collect()
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use uuid::{Builder, Uuid};
 
+use crate::book::Span;
 use crate::clock::has_passed;
 use crate::enrich::Failure;
 
@@ -28,7 +29,8 @@ pub(crate) struct Event {
 /// One measurement's failure.
 #[derive(Debug)]
 pub(crate) struct Fault {
-    pub(crate) held: u32,
+    /// The text of the measurement.
+    pub(crate) span: Span,
     pub(crate) failure: Failure,
     pub(crate) detail: Option<Box<str>>,
     /// Places in the catalogue, as far as the codes were known.
@@ -69,20 +71,33 @@ impl Events {
     }
 }
 
-/// The id of event `number` (a version 8 UUID whose last six bytes count).
+/// What the ids of events begin with.
+const ID_KIND: &[u8; 10] = b"m3tersandb";
+
+/// The id of event `number`.
 pub(crate) fn event_id(number: u64) -> Uuid {
-    let mut bytes = *b"m3tersandbox\0\0\0\0";
-    for (into, from) in bytes.iter_mut().skip(10).zip(number.to_be_bytes().into_iter().skip(2)) {
+    id_of(ID_KIND, number)
+}
+
+/// The number of the event with this id, if it is one.
+pub(crate) fn event_number(id: &str) -> Option<u64> {
+    number_of(ID_KIND, id)
+}
+
+/// The id of number `number` of a kind (a version 8 UUID that begins with the kind and whose last six bytes count).
+pub(crate) fn id_of(kind: &[u8; 10], number: u64) -> Uuid {
+    let mut bytes = [0; 16];
+    for (into, from) in bytes.iter_mut().zip(kind.iter().copied().chain(number.to_be_bytes().into_iter().skip(2))) {
         *into = from;
     }
     Builder::from_custom_bytes(bytes).into_uuid()
 }
 
-/// The number of the event with this id, if it is one.
-pub(crate) fn event_number(id: &str) -> Option<u64> {
+/// The number behind an id of this kind.
+pub(crate) fn number_of(kind: &[u8; 10], id: &str) -> Option<u64> {
     let uuid = Uuid::parse_str(id).ok()?;
     let number = uuid.as_bytes().iter().skip(10).fold(0, |number, byte| number << 8 | u64::from(*byte));
-    (event_id(number) == uuid).then_some(number)
+    (id_of(kind, number) == uuid).then_some(number)
 }
 
 #[cfg(test)]

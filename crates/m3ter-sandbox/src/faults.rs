@@ -12,6 +12,7 @@ use http::{HeaderValue, Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::files::FILES;
 use crate::schema::split;
 
 /// A rule of the script.
@@ -122,7 +123,16 @@ impl FaultRule {
                     faults.push("fault.retry_after: expected what a header can hold, such as \"2\"".to_owned());
                 }
             }
-            Fault::Delay { .. } | Fault::DropAnswer | Fault::Reset | Fault::Truncate | Fault::Html | Fault::Hang => {}
+            Fault::CutUpload if self.route != Route::Upload => {
+                faults.push("fault: cut-upload: expected the route \"upload\"".to_owned());
+            }
+            Fault::CutUpload
+            | Fault::Delay { .. }
+            | Fault::DropAnswer
+            | Fault::Reset
+            | Fault::Truncate
+            | Fault::Html
+            | Fault::Hang => {}
         }
         faults
     }
@@ -148,6 +158,8 @@ pub enum Route {
     /// `POST /organizations/{org}/measurements`.
     #[default]
     Ingest,
+    /// `PUT` of a file to the URL that `…/generateUploadUrl` gave. Its rules cannot look for a measurement.
+    Upload,
     /// Everything else of m3ter's API: events, meters, accounts, queries.
     Api,
     /// All of these. Never the sandbox's own `/_sandbox`.
@@ -163,6 +175,8 @@ impl Route {
             Some(Self::Token)
         } else if method == Method::POST && path.starts_with("/organizations/") && path.ends_with("/measurements") {
             Some(Self::Ingest)
+        } else if method == Method::PUT && path.starts_with(FILES) {
+            Some(Self::Upload)
         } else {
             Some(Self::Api)
         }
@@ -226,10 +240,12 @@ pub enum Fault {
     },
     /// The measurements are counted, and the connection is closed in place of the answer.
     DropAnswer,
-    /// The connection is closed; nothing is counted.
+    /// The connection is closed; nothing is counted. An upload is closed half-way, once half of the file was sent.
     Reset,
-    /// The measurements are counted; the answer's body breaks off half-way.
+    /// The measurements are counted; the answer's body breaks off half-way. That of an upload has none to cut.
     Truncate,
+    /// Half of an uploaded file is kept as if it were the whole, and answered 200: its job fails. For uploads only.
+    CutUpload,
     /// 200 with a page of HTML, as a proxy would; nothing is counted.
     Html,
     /// No answer, ever, on a connection that stays open; nothing is counted.
@@ -250,6 +266,7 @@ impl Fault {
             Self::DropAnswer => "drop-answer",
             Self::Reset => "reset",
             Self::Truncate => "truncate",
+            Self::CutUpload => "cut-upload",
             Self::Html => "html",
             Self::Hang => "hang",
         }
@@ -260,14 +277,14 @@ impl Fault {
         match self {
             Self::Status { status, .. } => StatusCode::from_u16(*status).ok(),
             Self::Html => Some(StatusCode::OK),
-            Self::Delay { .. } | Self::DropAnswer | Self::Reset | Self::Truncate | Self::Hang => None,
+            Self::Delay { .. } | Self::DropAnswer | Self::Reset | Self::Truncate | Self::CutUpload | Self::Hang => None,
         }
     }
 
     /// Whether m3ter sees the request.
     pub(crate) fn lets_through(&self) -> bool {
         match self {
-            Self::Delay { .. } | Self::DropAnswer | Self::Truncate => true,
+            Self::Delay { .. } | Self::DropAnswer | Self::Truncate | Self::CutUpload => true,
             Self::Status { .. } | Self::Reset | Self::Html | Self::Hang => false,
         }
     }

@@ -17,7 +17,7 @@ use axum::body::{Body, HttpBody};
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use bytes::Bytes;
 use http::{Extensions, HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::BodyExt;
@@ -27,7 +27,7 @@ use crate::answer::Refusal;
 use crate::faults::{Fault, Route};
 use crate::sandbox::Sandbox;
 use crate::script::Plan;
-use crate::{auth, config_routes, control, event_routes, ingest, query, search};
+use crate::{auth, config_routes, control, event_routes, files, ingest, query, search, upload_routes};
 
 /// In the extensions of a response that stands for no answer: the connection breaks here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +50,8 @@ pub(crate) struct Met {
     pub(crate) fault: Option<String>,
     /// The client gets no answer.
     pub(crate) silent: bool,
+    /// Half of the file is kept.
+    pub(crate) cut: bool,
 }
 
 impl Sandbox {
@@ -61,6 +63,7 @@ impl Sandbox {
         Router::new()
             .route("/oauth/token", post(auth::token))
             .nest("/organizations/{org}", organisation())
+            .route(files::ROUTE, put(files::put).get(files::get))
             .nest("/_sandbox", control::routes())
             .fallback(|| async { Refusal::missing("resource") })
             .method_not_allowed_fallback(|| async {
@@ -88,6 +91,10 @@ fn organisation() -> Router<Sandbox> {
         .route("/accounts/search", get(search::accounts))
         .route("/accounts/{id}", get(config::read_account).put(config::change_account).delete(config::delete_account))
         .route("/usage/query", post(query::query))
+        .route("/fileuploads/measurements/generateUploadUrl", post(upload_routes::generate))
+        .route("/fileuploads/measurements/jobs", get(upload_routes::list))
+        .route("/fileuploads/measurements/jobs/{id}", get(upload_routes::read))
+        .route("/fileuploads/measurements/jobs/{id}/original", get(upload_routes::original))
 }
 
 /// Lets a request meet what the script has for it.
@@ -96,21 +103,32 @@ async fn front(State(sandbox): State<Sandbox>, request: Request, next: Next) -> 
         return next.run(request).await;
     };
     let (mut parts, body) = request.into_parts();
-    let Ok(body) = body.collect().await.map(http_body_util::Collected::to_bytes) else {
-        return abort(); // the client broke off
+    // A file is not gathered in memory, so its rules see nothing of it.
+    let (seen, body) = if route == Route::Upload {
+        (Bytes::new(), body)
+    } else {
+        match body.collect().await.map(http_body_util::Collected::to_bytes) {
+            Ok(bytes) => (bytes.clone(), Body::from(bytes)),
+            Err(_) => return abort(), // the client broke off
+        }
     };
-    let plan = sandbox.lock().script.plan(route, &body);
+    let plan = sandbox.lock().script.plan(route, &seen);
     let response = match &plan.fault {
         Some(fault) if !fault.lets_through() => {
             if route == Route::Ingest {
-                ingest::note_fault(&sandbox, &parts, &body, &plan);
+                ingest::note_fault(&sandbox, &parts, &seen, &plan);
+            }
+            if *fault != Fault::Hang {
+                // A reset comes in the middle of a file, every answer after it.
+                files::swallow(body, if *fault == Fault::Reset { 2 } else { 1 }).await;
             }
             in_place_of_m3ter(fault).await
         }
         _ => {
             let silent = plan.fault == Some(Fault::DropAnswer);
-            parts.extensions.insert(Met { fault: plan.kind(), silent });
-            next.run(Request::from_parts(parts, Body::from(body))).await
+            let cut = plan.fault == Some(Fault::CutUpload);
+            parts.extensions.insert(Met { fault: plan.kind(), silent, cut });
+            next.run(Request::from_parts(parts, body)).await
         }
     };
     let Plan { delay, fault } = plan;
@@ -145,7 +163,7 @@ async fn in_place_of_m3ter(fault: &Fault) -> Response {
         }
         Fault::Html => (StatusCode::OK, headers(page), page).into_response(),
         Fault::Hang => std::future::pending().await,
-        Fault::Reset | Fault::DropAnswer | Fault::Truncate | Fault::Delay { .. } => abort(),
+        Fault::Reset | Fault::DropAnswer | Fault::Truncate | Fault::CutUpload | Fault::Delay { .. } => abort(),
     }
 }
 

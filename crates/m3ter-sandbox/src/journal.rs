@@ -1,7 +1,8 @@
 //! The journal: what happened, one line of JSON each, appended before it is answered and replayed at start.
 //!
-//! Kept: ingest requests (with the body of accepted ones), changes of meters and accounts, moves of the clock. Not
-//! kept: tokens, faults, and what the books follow from all this by themselves (events, skeleton accounts, totals).
+//! Kept: ingest requests (with the body of accepted ones), upload jobs and what was found of their files (which lie
+//! beside the journal), changes of meters and accounts, moves of the clock. Not kept: tokens, faults, and what follows
+//! from all this by itself (events, skeleton accounts, totals, how far a file is processed).
 //!
 //! A line that the process died in is the last one, has no line feed, and was never answered: it is cut off and
 //! reported. Anything else that cannot be read is an error, because books with a hole would be believed. Lines are
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::ledger::RequestLine;
 use crate::meters::{AccountRequest, MeterRequest};
 use crate::options::Choices;
+use crate::uploads::{Found, UploadRequest};
 
 /// The form of the lines; a reader refuses another.
 const VERSION: u32 = 1;
@@ -38,6 +40,10 @@ pub(crate) enum Entry<'a> {
     Meter { at: Timestamp, id: Option<String>, request: Option<MeterRequest> },
     /// The same of an account.
     Account { at: Timestamp, id: Option<String>, request: Option<AccountRequest> },
+    /// An upload URL was asked for, which makes a job.
+    Job { at: Timestamp, request: UploadRequest },
+    /// The file of the job at this place arrived.
+    File { job: usize, found: Found },
     /// The clock was advanced.
     Clock { at: Timestamp, advance_ms: u64 },
 }
@@ -118,7 +124,12 @@ impl Journal {
                 Entry::Opened { .. } if report.entries == 1 => {}
                 Entry::Opened { .. } => return Err(unreadable("expected this entry on the first line only".to_owned())),
                 _ if report.entries == 1 => return Err(unreadable("expected the entry \"opened\" first".to_owned())),
-                Entry::Request { .. } | Entry::Meter { .. } | Entry::Account { .. } | Entry::Clock { .. } => {
+                Entry::Request { .. }
+                | Entry::Meter { .. }
+                | Entry::Account { .. }
+                | Entry::Job { .. }
+                | Entry::File { .. }
+                | Entry::Clock { .. } => {
                     replay(entry).map_err(unreadable)?;
                 }
             }

@@ -1,7 +1,8 @@
 //! What was counted, exactly: the answer of `GET /_sandbox/ledger` and of [`Sandbox::ledger`](crate::Sandbox::ledger).
 //!
-//! The accounts close: `received` is what arrived in readable ingest requests, whatever their answer; `accepted` =
-//! `ingested` + `duplicates` + the sum of `rejected` + `pending`. Nothing is sampled, dropped or rounded.
+//! The accounts close: `received` is what arrived in readable ingest requests and files, whatever became of them;
+//! `accepted` = `ingested` + `duplicates` + the sum of `rejected` + `pending`. A row of a file is accepted when it is
+//! processed and keeps to the schema. Nothing is sampled, dropped or rounded.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +10,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::book::{Book, Fate, Held};
+use crate::book::{Book, Fate, Held, Source};
 use crate::decimal::Number;
 use crate::enrich::Failure;
 use crate::schema::Names;
+use crate::uploads::{UploadLine, job_id};
 
 /// Everything the sandbox counted.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -23,6 +25,9 @@ pub struct Ledger {
     pub meters: BTreeMap<String, MeterLine>,
     /// Every ingest request, in order of arrival; empty if not asked for.
     pub requests: Vec<RequestLine>,
+    /// Every upload job, in order of creation; empty if the requests are not asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub uploads: Vec<UploadLine>,
     /// Every accepted measurement, in order of arrival, if asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measurements: Option<Vec<MeasurementLine>>,
@@ -31,7 +36,7 @@ pub struct Ledger {
 /// What a reader of the ledger wants beside totals and meters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LedgerQuery {
-    /// The list of requests.
+    /// The lists of requests and uploads.
     pub requests: bool,
     /// The list of measurements.
     pub measurements: bool,
@@ -50,9 +55,10 @@ impl Default for LedgerQuery {
 pub struct Totals {
     /// Ingest requests, whatever became of them.
     pub requests: u64,
-    /// Measurements in them, as far as the bodies could be read, whatever the answer.
+    /// Measurements in them and in uploaded files, as far as those could be read, whatever the answer.
     pub received: u64,
-    /// Measurements in requests that were accepted, whether or not the client saw the answer.
+    /// Measurements in requests that were accepted, whether or not the client saw the answer, and processed rows of
+    /// files that keep to the schema.
     pub accepted: u64,
     /// Accepted measurements that passed the later checks: what m3ter would bill.
     pub ingested: u64,
@@ -137,8 +143,12 @@ pub struct MeasurementLine {
     /// Why it was rejected (m3ter's name for it).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub r#type: Option<String>,
-    /// The place of its request in `requests`.
-    pub request: usize,
+    /// The place of its request in `requests`; none if it was uploaded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<usize>,
+    /// The id of its upload job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
     /// The JSON as received.
     pub measurement: Box<RawValue>,
 }
@@ -171,6 +181,7 @@ impl Book {
             totals: self.totals.clone(),
             meters: merged(meters),
             requests,
+            uploads: if query.requests { self.uploads.lines() } else { Vec::new() },
             measurements: wanted.then(|| self.measurement_lines(query.uid.as_deref())),
         }
     }
@@ -178,17 +189,21 @@ impl Book {
     /// The accepted measurements, all or those of one uid.
     fn measurement_lines(&self, uid: Option<&str>) -> Vec<MeasurementLine> {
         let lines = self.held.iter().filter_map(|held| {
-            let raw = self.raw(held)?;
-            let names: Names = serde_json::from_str(raw).unwrap_or_default();
+            let raw = self.raw(&held.span)?;
+            let names: Names = serde_json::from_str(&raw).unwrap_or_default();
             let wanted = uid.is_none_or(|uid| names.uid.as_deref() == Some(uid));
-            wanted.then(|| line(held, names, raw)).flatten()
+            wanted.then(|| line(held, names, raw.into_owned())).flatten()
         });
         lines.collect()
     }
 }
 
 /// One line of the list of measurements.
-fn line(held: &Held, names: Names, raw: &str) -> Option<MeasurementLine> {
+fn line(held: &Held, names: Names, raw: String) -> Option<MeasurementLine> {
+    let (request, job) = match held.span.source {
+        Source::Request(place) => (Some(place as usize), None),
+        Source::Job(place) => (None, Some(job_id(place as usize).to_string())),
+    };
     let (state, r#type) = match held.state {
         Fate::Pending => (State::Pending, None),
         Fate::Ingested => (State::Ingested, None),
@@ -202,8 +217,9 @@ fn line(held: &Held, names: Names, raw: &str) -> Option<MeasurementLine> {
         ts: names.ts,
         state,
         r#type: r#type.map(|failure| failure.name().to_owned()),
-        request: held.request as usize,
-        measurement: RawValue::from_string(raw.to_owned()).ok()?,
+        request,
+        job,
+        measurement: RawValue::from_string(raw).ok()?,
     })
 }
 

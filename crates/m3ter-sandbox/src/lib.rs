@@ -9,9 +9,10 @@
 //! ([`Sandbox::advance`]) and its faults are scripted ([`Sandbox::add_fault`]).
 //!
 //! The page to read first is [`sandbox`](Sandbox); then follow one request: `front` (faults) → `ingest` (checks before
-//! acceptance) → `enrich` (checks after it) → `book` (what is counted) → `ledger` (what one may read).
+//! acceptance) → `enrich` (checks after it) → `book` (what is counted) → `ledger` (what one may read). A file takes the
+//! other way in: `upload_routes` (the job) → `files` (the upload) → `uploads` (when its rows are due) → `process`.
 //!
-//! Absent: file uploads, data exports, more than one organisation, configuration events, TLS, HTTP/2.
+//! Absent: uploads as CSV, data exports, more than one organisation, configuration events, TLS, HTTP/2.
 
 mod answer;
 mod auth;
@@ -27,6 +28,7 @@ mod entries;
 mod event_routes;
 mod events;
 mod faults;
+mod files;
 mod front;
 mod ingest;
 mod journal;
@@ -34,15 +36,20 @@ mod ledger;
 mod meters;
 mod options;
 mod paging;
+mod process;
 mod query;
 mod query_rows;
+mod rows;
 mod rules;
 mod sandbox;
 mod schema;
 mod script;
 mod search;
 mod serve;
+mod spool;
 mod throttle;
+mod upload_routes;
+mod uploads;
 
 pub use catalogue::{Catalogue, CatalogueError};
 pub use decimal::Number;
@@ -51,5 +58,6 @@ pub use front::Abort;
 pub use journal::{JournalError, JournalReport};
 pub use ledger::{Ledger, LedgerQuery, MeasurementLine, MeterLine, Outcome, RequestLine, State, Totals};
 pub use meters::{AccountRequest, Category, DataField, DerivedField, MeterRequest};
-pub use options::{Choices, Credentials, EventsPer, FutureTs, Limits, Options, RejectedUid};
+pub use options::{Choices, Credentials, EventsPer, FailedRows, FutureTs, Limits, Options, RejectedUid, UploadRows};
 pub use sandbox::{OpenError, Sandbox};
+pub use uploads::{JobStatus, UploadJob, UploadLine};

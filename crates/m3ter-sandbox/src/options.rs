@@ -93,6 +93,9 @@ pub struct Limits {
     pub query_per_second: Option<u32>,
     /// Usage queries that may come at once. Default 10.
     pub query_burst: u32,
+    /// Rows of uploaded files that are processed a second of the sandbox's clock; `None`, as 0, is all at once. Default
+    /// 2,000. A file keeps the speed that was set when it arrived.
+    pub upload_per_second: Option<u32>,
 }
 
 impl Default for Limits {
@@ -104,6 +107,7 @@ impl Default for Limits {
             config_per_ip_5_min: Some(20_000),
             query_per_second: Some(1),
             query_burst: 10,
+            upload_per_second: Some(2_000),
         }
     }
 }
@@ -118,6 +122,7 @@ impl Limits {
             config_per_ip_5_min: None,
             query_per_second: None,
             query_burst: 10,
+            upload_per_second: None,
         }
     }
 }
@@ -132,14 +137,20 @@ pub struct Choices {
     pub future_ts: FutureTs,
     /// How far ahead of the sandbox's clock a `ts` may be before it counts as future, in seconds. Default 60.
     pub future_tolerance_s: u64,
-    /// Whether each failed measurement is an event, or each request with failures. Default [`EventsPer::Measurement`].
+    /// Whether each failed measurement is an event, or each request or upload job with failures. Default
+    /// [`EventsPer::Measurement`].
     pub events_per: EventsPer,
-    /// Milliseconds of the sandbox's clock between acceptance and the later checks. Default 0: at once.
+    /// Milliseconds of the sandbox's clock between acceptance and the later checks, and between the arrival of a file
+    /// and its first row. Default 0: at once.
     pub enrichment_delay_ms: u64,
     /// Take any meter code, as if a meter without fields had been created for it. Default false.
     pub any_meter: bool,
     /// Refuse (400) a metadata value of more than 256 characters, which m3ter states in prose only. Default false.
     pub refuse_long_metadata: bool,
+    /// What a row that breaks the schema costs the other rows of its file. Default [`UploadRows::Each`].
+    pub upload_rows: UploadRows,
+    /// Which rows a job counts as failed. Default [`FailedRows::Invalid`].
+    pub failed_rows: FailedRows,
 }
 
 impl Default for Choices {
@@ -152,6 +163,8 @@ impl Default for Choices {
             enrichment_delay_ms: 0,
             any_meter: false,
             refuse_long_metadata: false,
+            upload_rows: UploadRows::Each,
+            failed_rows: FailedRows::Invalid,
         }
     }
 }
@@ -172,7 +185,7 @@ pub enum RejectedUid {
 pub enum FutureTs {
     /// Accepted, then rejected with the event type `TimestampInFuture` (a name of the sandbox's own).
     Reject,
-    /// The whole request is refused with 400.
+    /// The whole request is refused with 400; a row of a file breaks the schema.
     Refuse,
     /// Ingested like any other.
     Ingest,
@@ -184,8 +197,28 @@ pub enum FutureTs {
 pub enum EventsPer {
     /// One event for each failed measurement.
     Measurement,
-    /// One event for each request that holds failed measurements.
+    /// One event for each request that holds failed measurements, and for each upload job, at its end.
     Request,
+}
+
+/// What becomes of a file in which a row breaks the schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UploadRows {
+    /// Each row stands alone: that one fails, the others are processed.
+    Each,
+    /// The job fails, and no row is processed.
+    AllOrNothing,
+}
+
+/// Which rows of a file are counted in `failedRows`. All of them are events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailedRows {
+    /// Those that break the schema: what an ingest request would be refused for.
+    Invalid,
+    /// Those and what the later checks reject, duplicates included.
+    NotIngested,
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //!
 //! No index is kept: a query reads every measurement in its time range again. It is asked once a second at most.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,16 +43,16 @@ impl Book {
     /// All rows of `query`; the caller cuts them to its limit.
     pub(crate) fn rows(&self, query: &UsageQuery) -> Vec<Row> {
         if query.aggregations.is_empty() {
-            return self
-                .held
-                .iter()
-                .rev()
-                .filter_map(|held| self.wanted(query, held))
-                .map(|(held, one)| self.listed(held, &one))
-                .collect();
+            let listed = self.held.iter().rev().filter_map(|held| {
+                let raw = self.raw_in(query, held)?;
+                wanted(query, held, &raw).map(|one| self.listed(held, &one))
+            });
+            return listed.collect();
         }
         let mut groups: BTreeMap<Key, Vec<Tally>> = BTreeMap::new();
-        for (held, one) in self.held.iter().filter_map(|held| self.wanted(query, held)) {
+        for held in &self.held {
+            let Some(raw) = self.raw_in(query, held) else { continue };
+            let Some(one) = wanted(query, held, &raw) else { continue };
             if !query.aggregations.iter().any(|(meter, _)| *meter == held.meter) {
                 continue;
             }
@@ -66,20 +67,14 @@ impl Book {
         groups.into_iter().map(|(key, tallies)| self.row(query, key, &tallies)).collect()
     }
 
-    /// The measurement of `held`, if it was ingested and passes the filters.
-    fn wanted<'a>(&'a self, query: &UsageQuery, held: &'a Held) -> Option<(&'a Held, Parsed<'a>)> {
+    /// The text of `held`, if it was ingested and is in the range of the query.
+    fn raw_in(&self, query: &UsageQuery, held: &Held) -> Option<Cow<'_, str>> {
         let passes = held.state == Fate::Ingested
             && query.start.is_none_or(|start| held.at >= start)
             && query.end.is_none_or(|end| held.at < end)
             && query.meters.as_ref().is_none_or(|meters| meters.contains(&held.meter))
             && query.accounts.as_ref().is_none_or(|accounts| accounts.contains(&held.account));
-        let raw: &RawValue = passes.then(|| serde_json::from_str(self.raw(held)?).ok()).flatten()?;
-        let one = schema::one(raw, false).ok()?;
-        let filtered = query.filters.iter().all(|(meter, filter)| {
-            *meter != held.meter
-                || dimension(&one, &filter.field_code).is_some_and(|found| filter.values.iter().any(|value| value == found))
-        });
-        filtered.then_some((held, one))
+        passes.then(|| self.raw(&held.span)).flatten()
     }
 
     /// A measurement as a row of its own.
@@ -167,6 +162,16 @@ fn dimension<'a>(one: &'a Parsed<'_>, code: &str) -> Option<&'a str> {
 fn number(one: &Parsed<'_>, code: &str) -> Option<Number> {
     let numbers = Category::ALL.into_iter().flat_map(|category| one.fields.numbers(category));
     numbers.into_iter().find(|(key, _)| key.as_str() == code).map(|(_, number)| *number)
+}
+
+/// The measurement in `raw`, the text of `held`, if it passes the filters of the query.
+fn wanted<'a>(query: &UsageQuery, held: &Held, raw: &'a str) -> Option<Parsed<'a>> {
+    let one = schema::one(serde_json::from_str::<&RawValue>(raw).ok()?, false).ok()?;
+    let filtered = query.filters.iter().all(|(meter, filter)| {
+        *meter != held.meter
+            || dimension(&one, &filter.field_code).is_some_and(|found| filter.values.iter().any(|value| value == found))
+    });
+    filtered.then_some(one)
 }
 
 /// What one aggregation has seen of one group.

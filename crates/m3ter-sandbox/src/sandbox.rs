@@ -7,6 +7,7 @@
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,11 +21,13 @@ use crate::catalogue::CatalogueError;
 use crate::clock::Clock;
 use crate::control::Grants;
 use crate::faults::{FaultReport, FaultRule};
+use crate::files::Files;
 use crate::journal::{Entry, Journal, JournalError, JournalReport};
 use crate::ledger::{Ledger, LedgerQuery};
 use crate::meters::{AccountRequest, MeterRequest};
 use crate::options::{Credentials, Options};
 use crate::script::Script;
+use crate::spool::{self, Spool};
 use crate::throttle::{Bucket, Throttle};
 
 /// A local m3ter. Clones are handles to the same one. `Debug` shows nothing of what it holds.
@@ -49,6 +52,7 @@ pub(crate) struct Inner {
     pub(crate) ingest: Throttle,
     pub(crate) config: Throttle,
     pub(crate) query: Bucket,
+    pub(crate) files: Files,
     journal: Option<Journal>,
     report: JournalReport,
 }
@@ -73,10 +77,13 @@ impl Sandbox {
         let mut clock = Clock::starting_at(options.start);
         let mut book = Book::new(&options.organisation, options.choices.clone());
         let mut opened = (None, JournalReport::default());
-        if let Some(path) = &options.data {
-            let replay = |entry: Entry<'_>| replay(&mut book, &mut clock, entry);
+        let folder = options.data.as_deref().map(spool::folder_of);
+        if let (Some(path), Some(folder)) = (&options.data, &folder) {
+            let replay = |entry: Entry<'_>| replay(&mut book, &mut clock, folder, entry);
             let (journal, report) = Journal::open(path, &options.organisation, &options.choices, replay)?;
             opened = (Some(journal), report);
+            // Once the journal is ours: what another sandbox is writing must stay.
+            spool::sweep(folder).map_err(JournalError::Io)?;
         }
         let catalogue = options.catalogue.clone().unwrap_or_default();
         let mut inner = Inner {
@@ -90,6 +97,7 @@ impl Sandbox {
             ingest: Throttle::default(),
             config: Throttle::default(),
             query: Bucket::default(),
+            files: Files { folder, begun: 0 },
             journal: opened.0,
             report: opened.1,
         };
@@ -256,7 +264,7 @@ fn refused(refusal: Refusal) -> CatalogueError {
 }
 
 /// Does again what one line of the journal says.
-fn replay(book: &mut Book, clock: &mut Clock, entry: Entry<'_>) -> Result<(), String> {
+fn replay(book: &mut Book, clock: &mut Clock, folder: &Path, entry: Entry<'_>) -> Result<(), String> {
     match entry {
         Entry::Opened { .. } => Ok(()),
         Entry::Clock { at, advance_ms } => {
@@ -270,6 +278,20 @@ fn replay(book: &mut Book, clock: &mut Clock, entry: Entry<'_>) -> Result<(), St
             clock.reach(line.at);
             book.settle(line.at);
             book.replay_request(line, body)
+        }
+        Entry::Job { at, request } => {
+            clock.reach(at);
+            book.settle(at);
+            book.uploads.create(at, request);
+            Ok(())
+        }
+        Entry::File { job, found } => {
+            clock.reach(found.at);
+            book.settle(found.at);
+            let missing = |fault| format!("the uploaded file {job} cannot be used: {fault}");
+            let spool = Spool::open(folder, job, found.bytes).map_err(missing)?;
+            book.arrive(job, found, spool);
+            Ok(())
         }
         Entry::Meter { at, .. } | Entry::Account { at, .. } => {
             clock.reach(at);

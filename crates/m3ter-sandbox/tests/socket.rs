@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use m3ter_sandbox::{Fault, FaultRule, Limits, Options, Sandbox};
+use m3ter_sandbox::{Fault, FaultRule, Limits, Options, Route, Sandbox};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -116,6 +116,50 @@ async fn the_source_address_of_a_connection_is_what_its_rate_is_counted_by() {
     assert!(exchange(&mut first, &submission(&token, "a")).await.unwrap().starts_with("HTTP/1.1 200"));
     let mut second = TcpStream::connect(served.address).await.unwrap();
     assert!(exchange(&mut second, &submission(&token, "b")).await.unwrap().starts_with("HTTP/1.1 429"));
+}
+
+/// The path of a URL for a file of so many bytes, and the head of its `PUT`.
+async fn upload_head(stream: &mut TcpStream, token: &str, bytes: usize) -> String {
+    let request = format!(r#"{{"fileName":"f","contentType":"application/json","contentLength":{bytes}}}"#);
+    let path = "/organizations/sandbox-org/fileuploads/measurements/generateUploadUrl";
+    let answer = exchange(stream, &post(path, &format!("Bearer {token}"), &request)).await.unwrap();
+    let part = |name: &str| answer.split_once(&format!("\"{name}\":\"")).unwrap().1.split('"').next().unwrap();
+    let (path, id) = (part("url").strip_prefix("http://x").unwrap(), part("jobId"));
+    format!(
+        "PUT {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nx-upload-job: {id}\r\ncontent-length: {bytes}\r\n\r\n"
+    )
+}
+
+#[tokio::test]
+async fn a_file_of_many_pieces_is_uploaded_and_one_that_breaks_off_is_not_kept() {
+    let served = served(Limits::none()).await;
+    let mut stream = TcpStream::connect(served.address).await.unwrap();
+    let token = token(&mut stream).await;
+    let rows: Vec<String> = (0..20_000)
+        .map(|n| format!(r#"{{"uid":"{n}","meter":"m","account":"a","ts":"2026-01-01T00:00:00Z","measure":{{"n":1}}}}"#))
+        .collect();
+    let file = format!("[{}]", rows.join(","));
+    let head = upload_head(&mut stream, &token, file.len()).await;
+    let mut broken = TcpStream::connect(served.address).await.unwrap();
+    broken.write_all(format!("{head}{}", &file[..file.len() / 2]).as_bytes()).await.unwrap();
+    drop(broken);
+    let answer = exchange(&mut stream, &format!("{head}{file}")).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let ledger = served.sandbox.ledger();
+    assert_eq!((ledger.totals.received, ledger.totals.ingested), (20_000, 20_000));
+}
+
+#[tokio::test]
+async fn a_reset_upload_breaks_off_half_way() {
+    let served = served(Limits::none()).await;
+    let mut stream = TcpStream::connect(served.address).await.unwrap();
+    let token = token(&mut stream).await;
+    let head = upload_head(&mut stream, &token, 1 << 20).await;
+    served.sandbox.add_fault(FaultRule::new(Fault::Reset).on(Route::Upload));
+    let half = format!("{head}{}", " ".repeat(1 << 19));
+    let error = exchange(&mut stream, &half).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "{error}");
+    assert_eq!(served.sandbox.faults().fired.get("reset"), Some(&1));
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 
 use crate::failure::{EXIT_USAGE, Failure};
-use crate::{catalogue, demo, explain, quarantine, reconcile, replay, sandbox, send, terminal, watch};
+use crate::{catalogue, check, demo, explain, quarantine, reconcile, replay, sandbox, send, terminal, watch};
 
 /// Usage measurements on their way to m3ter: send them, find out what became of them, mend and send again what could not go on.
 #[derive(Debug, Parser)]
@@ -24,6 +24,7 @@ Example: usage-relay send usage.ndjson --queue-url \"$QUEUE_URL\"";
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    Check(check::Arguments),
     Send(send::Arguments),
     Explain(explain::Arguments),
     Quarantine(quarantine::Arguments),
@@ -62,6 +63,7 @@ fn execute(command: Command) -> Result<(), Failure> {
         .map_err(|error| Failure::CouldNot(format!("cannot start: {error}")))?;
     runtime.block_on(async {
         match command {
+            Command::Check(arguments) => check::run(arguments).await,
             Command::Send(arguments) => send::run(arguments).await,
             Command::Explain(arguments) => explain::run(arguments).await,
             Command::Quarantine(arguments) => quarantine::run(arguments).await,

@@ -126,9 +126,7 @@ fn line(event: &Event) -> String {
         What::Queued { message_id, origin: None } => ("queued", format!("message {message_id}")),
         What::Queued { message_id, origin: Some(origin) } => ("queued", format!("message {message_id}, {origin}")),
         What::Accepted(one) => ("accepted", sent(one)),
-        What::AcceptedAgain { other_content: false, sent: one } => {
-            ("accepted again", sent(one))
-        }
+        What::AcceptedAgain { other_content: false, sent: one } => ("accepted again", sent(one)),
         What::AcceptedAgain { other_content: true, sent: one } => {
             ("accepted again", format!("{}; another content under this uid, m3ter keeps the first", sent(one)))
         }

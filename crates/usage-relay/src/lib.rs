@@ -2,6 +2,7 @@
 //!
 //! One file per command, and beside it a folder with its parts:
 //!
+//! * [`check`]: the relay's own rules on a file, before any of it is sent.
 //! * [`send`]: measurements from a file, from standard input or made up, on to the queue.
 //! * [`explain`]: the whole life of a measurement, as the store tells it.
 //! * [`quarantine`]: see what could not go on, mend it, or give it up.
@@ -23,6 +24,7 @@
 mod args;
 mod aws;
 mod catalogue;
+mod check;
 mod choosing;
 mod clock;
 mod config;

@@ -20,7 +20,7 @@ use crate::m3ter::{M3terArguments, ensure, not_answered, session};
 use crate::store::{When, open_store, store_failed};
 use crate::terminal::{self, Progress};
 
-/// The longest it may take: reading 30 million lines takes some 20 minutes, asking about 3,600 meters an hour.
+/// The longest it may take: at one question a second, asking about 3,600 meters takes an hour.
 const LIMIT: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// How many things that could not be read are named.

@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use m3ter_sandbox::{Catalogue, Choices, Credentials, FaultRule, OpenError, Options, RejectedUid, Sandbox};
+use m3ter_sandbox::{Catalogue, Choices, Credentials, FaultRule, Limits, OpenError, Options, RejectedUid, Sandbox};
 use tokio::net::TcpListener;
 
 use crate::aws::chain;
@@ -33,7 +33,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0", value_parser = loopback)]
     listen: SocketAddr,
 
-    /// Keep everything in this file, and go on from it next time. Without it, everything is gone at the end
+    /// Keep everything in this file (uploaded ones beside it, in FILE.uploads), and go on from it next time. Without it,
+    /// everything is gone at the end
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
 
@@ -48,6 +49,10 @@ pub(crate) struct Arguments {
     /// Seconds that a token lives; m3ter's live five hours
     #[arg(long, value_name = "SECONDS", default_value_t = 18_000, value_parser = clap::value_parser!(u64).range(1..))]
     token_lifetime_s: u64,
+
+    /// Rows of uploaded files that are processed a second; 0 processes a file at once. m3ter does 2,000
+    #[arg(long, value_name = "ROWS_PER_SECOND", default_value_t = 2_000)]
+    upload_speed: u32,
 
     /// What becomes of the uid of a measurement that is rejected after it was accepted. m3ter does not say which it does
     #[arg(long, value_name = "WHICH", value_enum, default_value = "keep")]
@@ -105,6 +110,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         token_lifetime_s: arguments.token_lifetime_s,
         catalogue,
         data: arguments.data.clone(),
+        limits: Limits { upload_per_second: Some(arguments.upload_speed).filter(|speed| *speed > 0), ..Limits::default() },
         choices: Choices { rejected_uid: arguments.rejected_uids.choice(), ..Choices::default() },
         ..Options::default()
     })

@@ -8,26 +8,22 @@
 //! at the line, says how much was sent, and is simply run again.
 
 pub(crate) mod deliver;
-pub(crate) mod document;
 mod feed;
-mod gauge;
-pub(crate) mod lines;
 pub(crate) mod measurement;
 pub(crate) mod pack;
 pub(crate) mod read;
 mod save;
-pub(crate) mod source;
-pub(crate) mod table;
 
 use std::path::PathBuf;
 
+use files::source::{Format, Source};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use url::Url;
 
 use self::deliver::{Delivery, deliver};
 use self::feed::{Input, feed};
-use self::source::{Format, Source};
+use self::read::FormatName;
 use crate::clock::{self, Stopwatch};
 use crate::failure::Failure;
 use crate::figures::counted;
@@ -66,8 +62,8 @@ pub(crate) struct Arguments {
     queue_url: Url,
 
     /// What the files hold
-    #[arg(long, value_enum, default_value_t = Format::Auto)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = FormatName::Auto)]
+    format: FormatName,
 
     /// Measurements in one message, as far as 1 MiB allows. More is cheaper and faster; with 1, each travels alone
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=10_000))]
@@ -116,9 +112,9 @@ struct Summary {
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let mut sources: Vec<Source> = arguments.files.iter().map(|path| Source::at(path)).collect();
     for source in &sources {
-        source.check()?;
+        read::check(source)?;
     }
-    let mut format = arguments.format;
+    let mut format = arguments.format.format();
     if let Some(path) = &arguments.save {
         let progress = Progress::start(None, "measurements saved");
         let saved = save::save(&sources, format, path, &progress)?;

@@ -103,6 +103,11 @@ impl Progress {
         self.0.set_position(position);
     }
 
+    /// Does `what` while the bar is off the screen, which printing would break.
+    pub(crate) fn aside<R>(&self, what: impl FnOnce() -> R) -> R {
+        self.0.suspend(what)
+    }
+
     /// Says what is being waited for.
     pub(crate) fn say(&self, text: String) {
         self.0.set_message(text);

@@ -102,9 +102,7 @@ async fn read<'e>(m3ter: &Session<'_>, New { event, raw }: &'e New) -> (&'e Even
             Ok(log) if Event::is_log(&log) => Some(event.with_log(&log)),
             // It is gone: what the event tells is all there is.
             Err(NotAnswered::Refused { status: 404 | 410 }) => Some(event.alone(raw.get())),
-            Ok(_) | Err(NotAnswered::Refused { .. } | NotAnswered::GiveUp | NotAnswered::Unknown | NotAnswered::Later) => {
-                None
-            }
+            Ok(_) | Err(NotAnswered::Refused { .. } | NotAnswered::GiveUp | NotAnswered::Unknown | NotAnswered::Later) => None,
         },
     };
     (event, failures)
@@ -285,8 +283,9 @@ fn qid(told: &Told<'_>, rejection: &Rejection<'_>) -> Uuid {
     let Some(uid) = failure.uid.as_deref() else {
         return rejection_id("", content_uid(&format!("{place}\n{}", event.id)), None);
     };
-    // However m3ter writes it: what was sent tells, unless it is something else.
-    let of_line = rejection.line.filter(|line| is_of(failure, line) != Some(false)).map(|line| line.content_hash);
+    // However m3ter writes it: what was sent tells, unless it is something else, or may be: a ledger without contents cannot say.
+    let is_sent = |line: &&relay_store::Line| !failure.is_measurement || is_of(failure, line) == Some(true);
+    let of_line = rejection.line.filter(is_sent).map(|line| line.content_hash);
     let content = of_line.or_else(|| failure.content_hash());
     let origin = Some(origin_text(rejection)).filter(|origin| !origin.is_empty());
     rejection_id(uid, content.unwrap_or_else(|| content_uid(uid)), origin.as_deref())

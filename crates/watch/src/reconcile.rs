@@ -42,9 +42,9 @@ const ROWS_MAX: usize = 100_000;
 /// The same of a report that is kept in the store.
 const ROWS_KEPT_MAX: usize = 10_000;
 
-/// What a function of 512 MB can hold: some 150 MB.
+/// What a function of 512 MB can hold: at most 100 MB of uids, and 50 of the rest, by the sizes in [`Bounds`].
 const NIGHTLY: Bounds = Bounds { uids: 2_000_000, places: 50_000, whole: 50_000 };
-/// What a laptop can hold: some 2 GB.
+/// What a laptop can hold: at most 1.5 GB of uids, and 0.8 of the rest.
 const LAPTOP: Bounds = Bounds { uids: 30_000_000, places: 1_000_000, whole: 500_000 };
 
 /// What is to be reconciled.

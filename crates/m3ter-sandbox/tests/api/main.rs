@@ -15,3 +15,7 @@ mod ingest;
 mod journal;
 mod query;
 mod tokens;
+mod upload_faults;
+mod upload_rows;
+mod upload_urls;
+mod uploads;

@@ -5,16 +5,17 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use files::read::Stop;
+use files::source::{Format, Source};
+use files::table::{self, NUMBER_CATEGORIES, TEXT_CATEGORIES, TEXT_FIELDS};
+use files::{document, lines};
 use relay_store::Entry;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::failure::Failure;
-use crate::send::read::Stop;
-use crate::send::source::{Format, Source};
-use crate::send::table::{self, NUMBER_CATEGORIES, TEXT_CATEGORIES, TEXT_FIELDS};
-use crate::send::{document, lines};
+use crate::send::read::{check, open, unreadable};
 
 /// Columns that are an export's own, before those of the measurement.
 pub(super) const BOOKKEEPING: [&str; 3] = ["qid", "reason", "detail"];
@@ -117,38 +118,35 @@ pub(super) type Faults = Vec<(u64, String)>;
 /// [`Failure::Data`] if there is no row at all, [`Failure::CouldNot`] if it cannot be read.
 pub(super) fn read(path: &Path) -> Result<(Vec<Row>, Faults), Failure> {
     let source = Source::at(path);
-    source.check()?;
-    let (stream, format) = source.open(Format::Auto)?;
+    check(&source)?;
+    let (stream, format) = open(&source, Format::Auto)?;
     let (mut rows, mut faults) = (Vec::new(), Vec::new());
     let mut take = |line: u64, row: Result<Row, String>| match row {
         Ok(row) => rows.push(row),
         Err(fault) => faults.push((line, fault)),
     };
     let read = match format {
-        Format::Csv => table::read_rows(stream, &BOOKKEEPING, &mut |line, own, text| {
-            take(
-                line,
-                own.first().map_or("", |qid| qid).parse().map_err(|_| no_qid()).map(|qid| Row {
-                    line,
-                    qid,
-                    text: text.to_owned(),
-                }),
-            );
+        Format::Csv => table::read_rows(stream, &BOOKKEEPING, &mut |line, own, row| {
+            let row = row.map_err(|refusal| refusal.detail.into_owned()).and_then(|text| {
+                let qid = own.first().map_or("", |qid| qid).parse().map_err(|_| no_qid())?;
+                Ok(Row { line, qid, text: text.to_owned() })
+            });
+            take(line, row);
             Ok(())
         }),
-        Format::Json => document::read(stream, &mut |line, text| {
+        Format::Json => document::read(stream, &mut |line: u64, text: &str| {
             take(line, mended(line, text));
             Ok(())
         }),
-        Format::Auto | Format::Ndjson => lines::read(stream, &mut |line, text| {
+        Format::Auto | Format::Ndjson => lines::read(stream, &mut |line: u64, text: &str| {
             take(line, mended(line, text));
             Ok(())
         }),
     };
     match read {
         Ok(()) | Err(Stop::NotWanted) => {}
-        Err(Stop::Line { line, expected }) => faults.push((line, expected)),
-        Err(Stop::Unreadable(error)) => return Err(source.unreadable(&error)),
+        Err(Stop::Line { line, refusal }) => faults.push((line, refusal.detail.into_owned())),
+        Err(Stop::Unreadable(error)) => return Err(unreadable(&source, &error)),
     }
     if rows.is_empty() && faults.is_empty() {
         return Err(Failure::Data(format!("{}: expected at least one row with a qid", source.name())));

@@ -1,11 +1,13 @@
 //! Feeds the delivery: reads, checks, packs, and hands batches over, on a thread of its own.
 
+use files::read::Stop;
+use files::source::{Format, Source};
+use relay_core::reason::Reason;
 use tokio::sync::mpsc::Sender;
 
 use super::measurement::{Uid, inspect};
 use super::pack::{Batcher, Message, Packer};
-use super::read::{self, Stop};
-use super::source::{Format, Source};
+use super::read;
 use crate::failure::Failure;
 use crate::sample::Run;
 
@@ -30,7 +32,9 @@ pub(crate) fn feed(input: &Input, per_message: u64, batches: Sender<Vec<Message>
     let outcome = match input {
         Input::Made { run, count } => feed.make(*run, *count).map_err(|_| None),
         Input::Files(sources, format) => sources.iter().try_for_each(|source| {
-            read::read(source, *format, &mut |line, text| feed.take(line, text, || format!("{} line {line}", source.name())))
+            read::read(source, *format, &mut |line: u64, text: &str| {
+                feed.take(line, text, || format!("{} line {line}", source.name()))
+            })
         }),
     };
     match outcome.and_then(|()| feed.finish().map_err(|_| None)) {
@@ -57,8 +61,8 @@ impl Feed {
     fn take(&mut self, line: u64, text: &str, origin: impl FnOnce() -> String) -> Result<(), Stop> {
         match inspect(text) {
             Ok(Uid::Given) => {}
-            Ok(Uid::Absent | Uid::Blank(_)) => return Err(Stop::expected(line, NO_UID)),
-            Err(fault) => return Err(Stop::at(line, fault)),
+            Ok(Uid::Absent | Uid::Blank(_)) => return Err(Stop::at(line, Reason::UidMissing, NO_UID)),
+            Err(fault) => return Err(fault.stop(line)),
         }
         let closed = self.packer.push(text, origin);
         self.pass_on(closed)

@@ -6,12 +6,15 @@
 use std::fmt;
 use std::ops::Range;
 
+use files::read::{Stop, TEXT_BYTES_MAX};
+use relay_core::reason::Reason;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// Most bytes of one SQS message, attributes included; `send` sets none. Also most bytes of one `SendMessageBatch`.
 /// Source: the SQS developer guide, message quotas.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 1_048_576;
+const _: () = assert!(MESSAGE_BYTES_MAX == TEXT_BYTES_MAX, "what a message can hold is read whole");
 
 /// Whether a measurement has the identity that makes a second send harmless.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +44,28 @@ pub(crate) enum Malformed {
     TooLarge,
 }
 
+impl Malformed {
+    /// Why the relay would not take it, in its words.
+    pub(crate) fn reason(self) -> Reason {
+        match self {
+            Self::NotAnObject => Reason::NotAMeasurement,
+            Self::NotJson { .. } | Self::NotCarried => Reason::NotJson,
+            Self::TooLarge => Reason::Oversize,
+        }
+    }
+
+    /// The end of reading, on `line`.
+    pub(crate) fn stop(self, line: u64) -> Stop {
+        Stop::at(line, self.reason(), self.to_string())
+    }
+}
+
+/// Whether SQS carries `text`, however long.
+pub(crate) fn is_carried(text: &str) -> bool {
+    // Both begin with this byte, which is rare: nearly every text is looked at once, byte by byte.
+    !text.as_bytes().contains(&0xef) || !text.contains(['\u{fffe}', '\u{ffff}'])
+}
+
 /// Checks that `text`, without surrounding white space, is one JSON object that a message can hold; finds its uid.
 ///
 /// # Errors
@@ -52,7 +77,7 @@ pub(crate) fn inspect(text: &str) -> Result<Uid, Malformed> {
     if !text.starts_with('{') {
         return Err(Malformed::NotAnObject);
     }
-    if text.contains(['\u{fffe}', '\u{ffff}']) {
+    if !is_carried(text) {
         return Err(Malformed::NotCarried);
     }
     let mut reader = serde_json::Deserializer::from_str(text);

@@ -1,35 +1,34 @@
-//! Reads measurements from any format, one after the other, and hands each to a sink with the line it stands on.
-//!
-//! Nothing is gathered here: however long the input, memory holds one measurement.
+//! Reads files as crate `files` does, and says why it stopped as the command line does.
 
-use super::measurement::Malformed;
-use super::source::{Format, Source};
-use super::{document, lines, table};
+use std::io::Error;
+
+use files::read::{Sink, Stop};
+use files::source::{self, Format, Source, is_of_the_data};
+
 use crate::failure::Failure;
 
-/// Takes the line, from 1, and the text of a measurement, as written and without white space around it.
-pub(crate) type Sink<'s> = dyn FnMut(u64, &str) -> Result<(), Stop> + 's;
-
-/// Why reading stopped before the end.
-#[derive(Debug)]
-pub(crate) enum Stop {
-    /// The input is at fault on this line, from 1. The text quotes nothing.
-    Line { line: u64, expected: String },
-    /// The input could not be read on.
-    Unreadable(std::io::Error),
-    /// Nobody takes measurements any more; whoever stopped knows why.
-    NotWanted,
+/// What a file holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum FormatName {
+    /// Read it off the first characters
+    Auto,
+    /// One JSON object a line
+    Ndjson,
+    /// A JSON array, or {"measurements":[…]}
+    Json,
+    /// A header line and one measurement a line
+    Csv,
 }
 
-impl Stop {
-    /// `fault` on `line`.
-    pub(crate) fn at(line: u64, fault: Malformed) -> Self {
-        Self::expected(line, &fault.to_string())
-    }
-
-    /// A fault on `line`, in words.
-    pub(crate) fn expected(line: u64, expected: &str) -> Self {
-        Self::Line { line, expected: expected.to_owned() }
+impl FormatName {
+    /// The format of this name.
+    pub(crate) fn format(self) -> Format {
+        match self {
+            Self::Auto => Format::Auto,
+            Self::Ndjson => Format::Ndjson,
+            Self::Json => Format::Json,
+            Self::Csv => Format::Csv,
+        }
     }
 }
 
@@ -37,31 +36,38 @@ impl Stop {
 ///
 /// # Errors
 /// `Err(Some(failure))` if the source is at fault; `Err(None)` if the sink wants no more.
-pub(crate) fn read(source: &Source, format: Format, sink: &mut Sink<'_>) -> Result<(), Option<Failure>> {
-    let (stream, format) = source.open(format)?;
-    let outcome = match format {
-        Format::Auto | Format::Ndjson => lines::read(stream, sink),
-        Format::Json => document::read(stream, sink),
-        Format::Csv => table::read(stream, sink),
-    };
-    outcome.map_err(|stop| match stop {
-        Stop::Line { line, expected } => Some(Failure::Data(format!("{} line {line}: {expected}", source.name()))),
-        Stop::Unreadable(error) => Some(source.unreadable(&error)),
-        Stop::NotWanted => None,
-    })
+pub(crate) fn read(source: &Source, format: Format, sink: &mut dyn Sink) -> Result<(), Option<Failure>> {
+    files::read::read(source, format, sink).map_err(|stop| stopped(source, stop))
 }
 
-/// What a reader handed over: every line and text, or the first error as `send` would word it.
-#[cfg(test)]
-pub(crate) fn collect(read: impl FnOnce(&mut Sink<'_>) -> Result<(), Stop>) -> Result<Vec<(u64, String)>, String> {
-    let mut found = Vec::new();
-    let outcome = read(&mut |line, text| {
-        found.push((line, text.to_owned()));
-        Ok(())
-    });
-    match outcome {
-        Ok(()) => Ok(found),
-        Err(Stop::Line { line, expected }) => Err(format!("line {line}: {expected}")),
-        Err(stop) => Err(format!("{stop:?}")),
+/// Opens `source`: its content and its format.
+///
+/// # Errors
+/// [`Failure`] if it cannot be opened, or its format cannot be told.
+pub(crate) fn open(source: &Source, format: Format) -> Result<(source::Stream, Format), Failure> {
+    let stopped = |stop| stopped(source, stop).unwrap_or_else(|| Failure::CouldNot(format!("{} was not read", source.name())));
+    source.open(format).map_err(stopped)
+}
+
+/// Fails unless `source` can be opened and is no folder.
+///
+/// # Errors
+/// [`Failure::CouldNot`] with the system's reason.
+pub(crate) fn check(source: &Source) -> Result<(), Failure> {
+    source.check().map_err(|error| unreadable(source, &error))
+}
+
+/// The failure that `stop` is; `None` where nobody wanted more.
+pub(crate) fn stopped(source: &Source, stop: Stop) -> Option<Failure> {
+    match stop {
+        Stop::Line { line, refusal } => Some(Failure::Data(format!("{} line {line}: {}", source.name(), refusal.detail))),
+        Stop::Unreadable(error) => Some(unreadable(source, &error)),
+        Stop::NotWanted => None,
     }
+}
+
+/// The failure of reading on: broken compression is the data's fault, everything else the world's.
+pub(crate) fn unreadable(source: &Source, error: &Error) -> Failure {
+    let text = format!("cannot read {}: {error}", source.name());
+    if is_of_the_data(error) { Failure::Data(text) } else { Failure::CouldNot(text) }
 }

@@ -12,9 +12,11 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use files::read::Stop;
+use files::source::{Format, Source};
+
 use super::measurement::{Uid, inspect, write_line};
-use super::read::{self, Stop};
-use super::source::{Format, Source};
+use super::read;
 use crate::failure::Failure;
 use crate::figures::counted;
 use crate::terminal::Progress;
@@ -57,12 +59,12 @@ fn write_all(sources: &[Source], format: Format, path: &Path, progress: &Progres
     let mut out = BufWriter::new(file);
     let (mut saved, mut line_out, mut fault) = (Saved::default(), String::new(), None);
     for source in sources {
-        let outcome = read::read(source, format, &mut |line, text| {
-            let uid = inspect(text).map_err(|fault| Stop::at(line, fault))?;
+        let outcome = read::read(source, format, &mut |line: u64, text: &str| {
+            let uid = inspect(text).map_err(|fault| fault.stop(line))?;
             line_out.clear();
             write_line(text, &uid, uuid::Uuid::now_v7, &mut line_out);
             // Minting makes a measurement longer: what is saved must be sendable too.
-            inspect(line_out.trim_ascii_end()).map_err(|fault| Stop::at(line, fault))?;
+            inspect(line_out.trim_ascii_end()).map_err(|fault| fault.stop(line))?;
             out.write_all(line_out.as_bytes()).map_err(|error| {
                 fault = Some(unwritable(path, &error));
                 Stop::NotWanted

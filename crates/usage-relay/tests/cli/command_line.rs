@@ -14,7 +14,14 @@ fn text(bytes: &[u8]) -> String {
 #[test]
 fn every_command_has_a_help_text_with_an_example() {
     let quarantine = ["list", "show", "export", "import", "drop"].map(|name| ["quarantine", name, "--help"]);
-    let others = [&["--help"][..], &["send", "--help"], &["sandbox", "--help"], &["demo", "--help"], &["explain", "--help"]];
+    let others = [
+        &["--help"][..],
+        &["check", "--help"],
+        &["send", "--help"],
+        &["sandbox", "--help"],
+        &["demo", "--help"],
+        &["explain", "--help"],
+    ];
     let more = [&["replay", "--help"][..], &["reconcile", "--help"], &["quarantine", "--help"]];
     for command in others.into_iter().chain(more).chain(quarantine.iter().map(|words| &words[..])) {
         let output = run(command);
@@ -33,6 +40,11 @@ fn a_wrong_command_line_is_64_and_says_what_was_expected() {
     for (arguments, expected) in [
         (vec![], "Usage:"),
         (vec!["push"], "unrecognized subcommand"),
+        (vec!["check"], "<FILE>"),
+        (vec!["check", "file", "--strict"], "--store-url <URL>"),
+        (vec!["check", "file", "--missing-uid", "mint"], "possible values: refuse, content"),
+        (vec!["check", "file", "--first-sent", "yesterday"], "expected a time such as"),
+        (vec!["check", "/dev/null", "--store-url", "bucket"], "expected a store URL"),
         (vec!["send", "file"], "--queue-url <URL>"),
         ([&["send"][..], &queue].concat(), "<FILE>"),
         ([&["send", "file", "--demo", "3"][..], &queue].concat(), "cannot be used with"),

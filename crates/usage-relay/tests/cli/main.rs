@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on stops where it is")]
 
 mod catalogue;
+mod check;
 mod command_line;
+#[path = "../../../../tests/fixtures/corpus/corpus.rs"]
+mod corpus;
 mod demo;
 mod explain;
 mod import;

@@ -124,6 +124,35 @@ fn a_token_lives_as_long_as_asked_for() {
 }
 
 #[test]
+fn uploaded_files_are_processed_at_the_speed_that_is_asked_for() {
+    // At m3ter's 2,000 rows a second it takes twenty seconds.
+    let file = json!(vec![0; 40_000]).to_string();
+    let status_at_once = |arguments: &[&str]| {
+        let sandbox = Running::start(&[&["--organisation", "org-1"], arguments].concat());
+        let (token, folder) = (sandbox.token(), "/organizations/org-1/fileuploads/measurements");
+        let asked = json!({"fileName": "f", "contentType": "application/json", "contentLength": file.len()});
+        let path = format!("{folder}/generateUploadUrl");
+        let (_, given) = sandbox.call(reqwest::Method::POST, &path, Some(asked), Some(&token));
+        put(&given, file.clone());
+        let path = format!("{folder}/jobs/{}", given["jobId"].as_str().unwrap());
+        sandbox.call(reqwest::Method::GET, &path, None, Some(&token)).1["status"].clone()
+    };
+    assert_eq!([status_at_once(&[]), status_at_once(&["--upload-speed", "0"])], [json!("running"), json!("succeeded")]);
+}
+
+/// Uploads a file to the URL of its job, with the headers that came with it.
+fn put(given: &Value, file: String) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut request = reqwest::Client::new().put(given["url"].as_str().unwrap()).body(file);
+        for (name, value) in given["headers"].as_object().unwrap() {
+            request = request.header(name, value.as_str().unwrap());
+        }
+        assert_eq!(request.send().await.unwrap().status(), 200);
+    });
+}
+
+#[test]
 fn what_cannot_be_used_is_named_with_the_right_exit_code() {
     let folder = tempfile::tempdir().unwrap();
     let broken = write(folder.path(), "broken.json", &json!({"meters": [{}]}));

@@ -1,7 +1,7 @@
 //! JSON documents: an array of measurements, or `{"measurements":[…]}`, one or several after each other.
 //!
 //! An array is streamed: each element is handed on as it was written before the next one is read. Line numbers are those
-//! on which an element ends.
+//! on which an element begins. Behind JSON that is broken nothing more can be read.
 
 use std::fmt;
 use std::io::{BufReader, Read};
@@ -9,14 +9,16 @@ use std::io::{BufReader, Read};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::gauge::{Gauge, Gauged};
-use super::measurement::{MESSAGE_BYTES_MAX, Malformed};
-use super::read::{Sink, Stop};
+use relay_core::reason::Reason;
+
+use crate::gauge::{Gauge, Gauged};
+use crate::read::{Sink, Stop, TEXT_BYTES_MAX, refusal, too_large};
 
 /// Most bytes between the ends of two measurements: the largest one, and some white space around it.
-const ELEMENT_BYTES_MAX: usize = MESSAGE_BYTES_MAX + 64 * 1024;
+const ELEMENT_BYTES_MAX: usize = TEXT_BYTES_MAX + 64 * 1024;
 /// A buffer that makes few system calls and stays in the processor's cache.
 const BUFFER_BYTES: usize = 64 * 1024;
+const BOTH: &str = "expected either `measurements` or a measurement; found both in one object";
 const EXPECTED: &str =
     "expected a JSON array of measurements, or {\"measurements\":[…]}; one measurement a line is --format ndjson";
 
@@ -24,7 +26,7 @@ const EXPECTED: &str =
 ///
 /// # Errors
 /// The first [`Stop`]: of reading, of the text, or of the sink.
-pub(crate) fn read(stream: impl Read, sink: &mut Sink<'_>) -> Result<(), Stop> {
+pub fn read(stream: impl Read, sink: &mut dyn Sink) -> Result<(), Stop> {
     let gauge = Gauge::default();
     let gauged = Gauged::new(BufReader::with_capacity(BUFFER_BYTES, stream), &gauge, ELEMENT_BYTES_MAX);
     let mut reader = serde_json::Deserializer::from_reader(gauged);
@@ -47,27 +49,29 @@ pub(crate) fn read(stream: impl Read, sink: &mut Sink<'_>) -> Result<(), Stop> {
 /// What serde_json says, without what it quotes.
 fn worded(error: serde_json::Error, gauge: &Gauge) -> Stop {
     if gauge.is_over() {
-        return Stop::at(gauge.line(), Malformed::TooLarge);
+        return Stop::Line { line: gauge.line(), refusal: too_large() };
     }
     let (line, column) = (error.line() as u64, error.column());
     match error.classify() {
         serde_json::error::Category::Io => Stop::Unreadable(error.into()),
-        serde_json::error::Category::Data => Stop::expected(line.max(1), EXPECTED),
-        serde_json::error::Category::Eof => Stop::expected(line, "expected the JSON document to be complete, but it ends here"),
+        serde_json::error::Category::Data => Stop::at(line.max(1), Reason::EnvelopeInvalid, EXPECTED),
+        serde_json::error::Category::Eof => {
+            Stop::at(line, Reason::NotJson, "expected the JSON document to be complete, but it ends here")
+        }
         serde_json::error::Category::Syntax => {
-            Stop::expected(line, &format!("expected a JSON document, but the JSON goes wrong at column {column}"))
+            Stop::at(line, Reason::NotJson, format!("expected a JSON document, but the JSON goes wrong at column {column}"))
         }
     }
 }
 
 /// One document, whose elements go to the sink.
-struct Document<'a, 's> {
-    sink: &'a mut Sink<'s>,
+struct Document<'a> {
+    sink: &'a mut dyn Sink,
     gauge: &'a Gauge,
     stop: &'a mut Option<Stop>,
 }
 
-impl<'de> DeserializeSeed<'de> for Document<'_, '_> {
+impl<'de> DeserializeSeed<'de> for Document<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<(), D::Error> {
@@ -75,7 +79,7 @@ impl<'de> DeserializeSeed<'de> for Document<'_, '_> {
     }
 }
 
-impl<'de> Visitor<'de> for Document<'_, '_> {
+impl<'de> Visitor<'de> for Document<'_> {
     type Value = ();
 
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -84,7 +88,8 @@ impl<'de> Visitor<'de> for Document<'_, '_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
         while let Some(element) = elements.next_element::<Box<RawValue>>()? {
-            if let Err(stop) = (self.sink)(self.gauge.line(), element.get()) {
+            let line_feeds = element.get().bytes().filter(|byte| *byte == b'\n').count() as u64;
+            if let Err(stop) = self.sink.take(self.gauge.line_of_value_end() - line_feeds, element.get()) {
                 *self.stop = Some(stop);
                 return Err(A::Error::custom("stopped"));
             }
@@ -97,8 +102,19 @@ impl<'de> Visitor<'de> for Document<'_, '_> {
         if members.next_key::<String>()?.as_deref() != Some("measurements") {
             return Err(A::Error::custom(EXPECTED));
         }
-        members.next_value_seed(Elements(self))?;
-        while members.next_key::<IgnoredAny>()?.is_some() {
+        let Self { sink, gauge, stop } = self;
+        members.next_value_seed(Elements(Document { sink: &mut *sink, gauge, stop: &mut *stop }))?;
+        while let Some(key) = members.next_key::<String>()? {
+            // What stands there would be dropped, since only the first array was handed on.
+            let refused = match key.as_str() {
+                "measurements" => Some(refusal(Reason::DuplicateKey, "expected `measurements` once in a document")),
+                "uid" | "meter" | "account" | "ts" => Some(refusal(Reason::EnvelopeInvalid, BOTH)),
+                _ => None,
+            };
+            if let Some(Err(end)) = refused.map(|refused| sink.refuse(gauge.line(), refused)) {
+                *stop = Some(end);
+                return Err(A::Error::custom("stopped"));
+            }
             members.next_value::<IgnoredAny>()?;
         }
         Ok(())
@@ -106,9 +122,9 @@ impl<'de> Visitor<'de> for Document<'_, '_> {
 }
 
 /// The array under `measurements`: nothing but an array will do.
-struct Elements<'a, 's>(Document<'a, 's>);
+struct Elements<'a>(Document<'a>);
 
-impl<'de> DeserializeSeed<'de> for Elements<'_, '_> {
+impl<'de> DeserializeSeed<'de> for Elements<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<(), D::Error> {
@@ -119,7 +135,7 @@ impl<'de> DeserializeSeed<'de> for Elements<'_, '_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::send::read::collect;
+    use crate::read::{collect, collect_all};
 
     fn check(text: &str, expected: Result<&[(u64, &str)], &str>) {
         let found = collect(|sink| read(text.as_bytes(), sink));
@@ -141,6 +157,23 @@ mod tests {
     }
 
     #[test]
+    fn a_document_that_holds_more_than_its_array_is_refused_and_what_comes_behind_it_is_read() {
+        let (once, either) = ("expected `measurements` once in a document", BOTH);
+        check("{\"measurements\":[],\n\"measurements\":[]}", Err(&format!("line 2: {once}")));
+        check("{\"measurements\":[],\"uid\":\"a\"}", Err(&format!("line 1: {either}")));
+        let text = b"{\"measurements\":[{\"a\":1}],\"uid\":\"a\",\n\"measurements\":[{\"b\":2}]}\n[{\"c\":3}]";
+        let expected = [(1, "{\"a\":1}"), (1, "EnvelopeInvalid"), (2, "DuplicateKey"), (3, "{\"c\":3}")];
+        let expected = expected.map(|(line, text)| (line, text.to_owned()));
+        assert_eq!(collect_all(|sink| read(&text[..], sink)), expected);
+    }
+
+    #[test]
+    fn an_element_stands_on_the_line_on_which_it_begins() {
+        let found = collect(|sink| read(&b"[\n  {\n    \"a\": 1\n  },\n  2\n,3\n,\n[\n4],\n  \"x\"\n\n]\n"[..], sink)).unwrap();
+        assert_eq!(found.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [2, 5, 6, 8, 10]);
+    }
+
+    #[test]
     fn documents_may_follow_each_other() {
         check("{\"measurements\":[{\"a\":1}]}\n[{\"b\":2}]", Ok(&[(1, "{\"a\":1}"), (2, "{\"b\":2}")]));
     }
@@ -158,6 +191,6 @@ mod tests {
     fn an_endless_element_is_not_read_to_its_end() {
         let endless = (&b"[{\"a\":\""[..]).chain(std::io::repeat(b'x'));
         let found = collect(|sink| read(endless, sink));
-        assert_eq!(found, Err(format!("line 1: {}", Malformed::TooLarge)));
+        assert_eq!(found, Err(format!("line 1: {}", too_large().detail)));
     }
 }

@@ -5,28 +5,34 @@
 //! which trickles is not held up.
 
 use std::fs::File;
-use std::io::{BufReader, Cursor, Read};
+use std::io::{BufReader, Cursor, Error, ErrorKind, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::failure::Failure;
+use relay_core::reason::Reason;
+
+use crate::read::Stop;
 
 /// What a file holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Format {
-    /// Read it off the first characters
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// To be read off the first characters.
     Auto,
-    /// One JSON object a line
+    /// One JSON object a line.
     Ndjson,
-    /// A JSON array, or {"measurements":[…]}
+    /// A JSON array, or `{"measurements":[…]}`.
     Json,
-    /// A header line and one measurement a line
+    /// A header line, and one measurement a line.
     Csv,
 }
 
 /// One input: a file, or standard input.
 #[derive(Debug, Clone)]
-pub(crate) struct Source {
+pub struct Source {
     path: PathBuf,
+    /// Bytes read so far, packed as they are.
+    bytes_read: Arc<AtomicU64>,
 }
 
 /// Most bytes waited for to tell formats apart: a CSV header of some hundred columns.
@@ -37,16 +43,37 @@ const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
 const ZSTD_MAGIC: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-type Stream = Box<dyn Read>;
+/// What is read from.
+pub type Stream = Box<dyn Read>;
+
+/// Whether `error` says that the data is at fault, such as broken compression; everything else is the world's.
+pub fn is_of_the_data(error: &Error) -> bool {
+    use ErrorKind::{InvalidData, InvalidInput, Other, UnexpectedEof};
+    error.raw_os_error().is_none() && matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof | Other)
+}
+
+/// Counts what is read of a stream.
+struct Counted {
+    inner: Stream,
+    bytes_read: Arc<AtomicU64>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let length = self.inner.read(buffer)?;
+        self.bytes_read.fetch_add(length as u64, Ordering::Relaxed);
+        Ok(length)
+    }
+}
 
 impl Source {
     /// The file at `path`; `-` is standard input.
-    pub(crate) fn at(path: &Path) -> Self {
-        Self { path: path.to_owned() }
+    pub fn at(path: &Path) -> Self {
+        Self { path: path.to_owned(), bytes_read: Arc::default() }
     }
 
     /// What error messages call it.
-    pub(crate) fn name(&self) -> String {
+    pub fn name(&self) -> String {
         if self.is_standard_input() { "standard input".to_owned() } else { self.path.display().to_string() }
     }
 
@@ -54,73 +81,75 @@ impl Source {
         self.path.as_os_str() == "-"
     }
 
+    /// How many bytes it has, packed as they are; `None` of what is no file.
+    pub fn bytes(&self) -> Option<u64> {
+        let about = std::fs::metadata(&self.path).ok().filter(std::fs::Metadata::is_file)?;
+        (!self.is_standard_input()).then_some(about.len())
+    }
+
+    /// How many of them were read. Clones share this.
+    pub fn bytes_read(&self) -> u64 {
+        self.bytes_read.load(Ordering::Relaxed)
+    }
+
     /// Fails unless the file can be opened and is no folder. Called for all of them before the first is sent.
     ///
     /// # Errors
-    /// [`Failure::CouldNot`] with the system's reason.
-    pub(crate) fn check(&self) -> Result<(), Failure> {
+    /// The system's reason.
+    pub fn check(&self) -> std::io::Result<()> {
         if self.is_standard_input() {
             return Ok(());
         }
-        let about = std::fs::metadata(&self.path).map_err(|error| self.unreadable(&error))?;
+        let about = std::fs::metadata(&self.path)?;
         if about.is_dir() {
-            return Err(Failure::CouldNot(format!("cannot read {}: expected a file, found a folder", self.name())));
+            return Err(Error::new(ErrorKind::IsADirectory, "expected a file, found a folder"));
         }
         // A pipe is opened once: closing it again would end whoever writes to it.
         if about.is_file() {
-            File::open(&self.path).map_err(|error| self.unreadable(&error))?;
+            File::open(&self.path)?;
         }
         Ok(())
-    }
-
-    /// The failure of reading on: broken compression is the data's fault, everything else the world's.
-    pub(crate) fn unreadable(&self, error: &std::io::Error) -> Failure {
-        use std::io::ErrorKind::{InvalidData, InvalidInput, Other, UnexpectedEof};
-        let text = format!("cannot read {}: {error}", self.name());
-        if error.raw_os_error().is_none() && matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof | Other) {
-            Failure::Data(text)
-        } else {
-            Failure::CouldNot(text)
-        }
     }
 
     /// Opens it: the unpacked content without byte order mark, and its format, never [`Format::Auto`].
     ///
     /// # Errors
-    /// [`Failure::CouldNot`] if it cannot be opened, [`Failure::Data`] if its format cannot be told.
-    pub(crate) fn open(&self, wanted: Format) -> Result<(Stream, Format), Failure> {
+    /// [`Stop::Unreadable`] if it cannot be opened, [`Stop::Line`] if its format cannot be told.
+    pub fn open(&self, wanted: Format) -> Result<(Stream, Format), Stop> {
         let raw: Stream = if self.is_standard_input() {
             Box::new(std::io::stdin())
         } else {
-            Box::new(File::open(&self.path).map_err(|error| self.unreadable(&error))?)
+            Box::new(File::open(&self.path).map_err(Stop::Unreadable)?)
         };
-        let (head, raw) = look(raw, |head, _| head.len() >= ZSTD_MAGIC.len()).map_err(|error| self.unreadable(&error))?;
+        let raw: Stream = Box::new(Counted { inner: raw, bytes_read: Arc::clone(&self.bytes_read) });
+        let (head, raw) = look(raw, |head, _| head.len() >= ZSTD_MAGIC.len()).map_err(Stop::Unreadable)?;
         let plain: Stream = if head.starts_with(GZIP_MAGIC) {
             Box::new(flate2::read::MultiGzDecoder::new(BufReader::with_capacity(BUFFER_BYTES, raw)))
         } else if head.starts_with(ZSTD_MAGIC) {
-            Box::new(zstd::stream::read::Decoder::new(raw).map_err(|error| self.unreadable(&error))?)
+            Box::new(zstd::stream::read::Decoder::new(raw).map_err(Stop::Unreadable)?)
         } else {
             raw
         };
-        self.tell(plain, wanted)
+        Self::tell(plain, wanted)
     }
 
-    fn tell(&self, plain: Stream, wanted: Format) -> Result<(Stream, Format), Failure> {
+    fn tell(plain: Stream, wanted: Format) -> Result<(Stream, Format), Stop> {
         let enough = |head: &[u8], ended: bool| tell_format(head, ended) != Told::NotYet;
-        let (head, mut plain) = look(plain, enough).map_err(|error| self.unreadable(&error))?;
+        let (head, mut plain) = look(plain, enough).map_err(Stop::Unreadable)?;
         if head.starts_with(BYTE_ORDER_MARK) {
             let mut mark = [0; BYTE_ORDER_MARK.len()];
-            plain.read_exact(&mut mark).map_err(|error| self.unreadable(&error))?;
+            plain.read_exact(&mut mark).map_err(Stop::Unreadable)?;
         }
         if wanted != Format::Auto {
             return Ok((plain, wanted));
         }
         match tell_format(&head, true) {
             Told::Is(format) => Ok((plain, format)),
-            Told::NotYet | Told::Unknown => Err(Failure::Data(format!(
-                "{} line 1: expected a JSON object, a JSON array, or a CSV header with the columns meter, account and ts",
-                self.name()
-            ))),
+            Told::NotYet | Told::Unknown => Err(Stop::at(
+                1,
+                Reason::EnvelopeInvalid,
+                "expected a JSON object, a JSON array, or a CSV header with the columns meter, account and ts",
+            )),
         }
     }
 }
@@ -188,7 +217,7 @@ fn look(mut stream: Stream, enough: impl Fn(&[u8], bool) -> bool) -> std::io::Re
         match stream.read(room) {
             Ok(0) => break,
             Ok(more) => length += more,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
         if enough(head.get(..length).unwrap_or_default(), false) {

@@ -2,11 +2,12 @@
 
 use std::io::{BufRead, BufReader, Read};
 
-use super::measurement::{MESSAGE_BYTES_MAX, Malformed};
-use super::read::{Sink, Stop};
+use relay_core::reason::Reason;
+
+use crate::read::{Sink, Stop, TEXT_BYTES_MAX, refusal, too_large};
 
 /// Longest line read: the largest measurement, and some white space around it.
-const LINE_BYTES_MAX: usize = MESSAGE_BYTES_MAX + 4_096;
+const LINE_BYTES_MAX: usize = TEXT_BYTES_MAX + 4_096;
 /// A buffer that makes few system calls and stays in the processor's cache.
 const BUFFER_BYTES: usize = 64 * 1024;
 
@@ -14,7 +15,7 @@ const BUFFER_BYTES: usize = 64 * 1024;
 ///
 /// # Errors
 /// The first [`Stop`]: of reading, of the text, or of the sink.
-pub(crate) fn read(stream: impl Read, sink: &mut Sink<'_>) -> Result<(), Stop> {
+pub fn read(stream: impl Read, sink: &mut dyn Sink) -> Result<(), Stop> {
     let mut reader = BufReader::with_capacity(BUFFER_BYTES, stream);
     let mut line = Vec::new();
     for number in 1.. {
@@ -24,12 +25,14 @@ pub(crate) fn read(stream: impl Read, sink: &mut Sink<'_>) -> Result<(), Stop> {
             break;
         }
         if line.len() == LINE_BYTES_MAX && !line.ends_with(b"\n") {
-            return Err(Stop::at(number, Malformed::TooLarge));
+            sink.refuse(number, too_large())?;
+            reader.skip_until(b'\n').map_err(Stop::Unreadable)?;
+            continue;
         }
-        let text = str::from_utf8(&line).map_err(|_| Stop::expected(number, "expected UTF-8 text"))?;
-        let text = text.trim_ascii();
-        if !text.is_empty() {
-            sink(number, text)?;
+        match str::from_utf8(&line).map(str::trim_ascii) {
+            Ok("") => {}
+            Ok(text) => sink.take(number, text)?,
+            Err(_) => sink.refuse(number, refusal(Reason::NotJson, "expected UTF-8 text"))?,
         }
     }
     Ok(())
@@ -38,7 +41,7 @@ pub(crate) fn read(stream: impl Read, sink: &mut Sink<'_>) -> Result<(), Stop> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::send::read::collect;
+    use crate::read::{collect, collect_all};
 
     #[test]
     fn every_line_is_a_measurement_as_written_and_blank_lines_are_none() {
@@ -56,6 +59,14 @@ mod tests {
     fn an_endless_line_is_not_read_to_its_end() {
         let endless = std::io::repeat(b'x');
         let found = collect(|sink| read((&b"{}\n"[..]).chain(endless), sink));
-        assert_eq!(found, Err(format!("line 2: {}", Malformed::TooLarge)));
+        assert_eq!(found, Err(format!("line 2: {}", too_large().detail)));
+    }
+
+    #[test]
+    fn a_sink_that_goes_on_gets_what_stands_behind_a_bad_line() {
+        let long = "x".repeat(LINE_BYTES_MAX + 100_000);
+        let text = [b"{\"a\":1}\n\xff\n", long.as_bytes(), b"\n{\"b\":2}\n", long.as_bytes()].concat();
+        let expected = [(1, "{\"a\":1}"), (2, "NotJson"), (3, "Oversize"), (4, "{\"b\":2}"), (5, "Oversize")];
+        assert_eq!(collect_all(|sink| read(&text[..], sink)), expected.map(|(line, text)| (line, text.to_owned())));
     }
 }

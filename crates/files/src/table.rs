@@ -6,20 +6,21 @@
 
 use std::io::{BufRead, BufReader, Read};
 
-use super::gauge::{Gauge, Gauged};
-use super::measurement::{MESSAGE_BYTES_MAX, Malformed};
-use super::read::{Sink, Stop};
+use relay_core::reason::{Reason, Refusal};
+
+use crate::gauge::{Gauge, Gauged};
+use crate::read::{Sink, Stop, TEXT_BYTES_MAX, refusal, too_large};
 
 /// Most bytes read for one row: the largest measurement, and the buffers ahead of it.
-const ROW_BYTES_MAX: usize = MESSAGE_BYTES_MAX + 256 * 1024;
+const ROW_BYTES_MAX: usize = TEXT_BYTES_MAX + 256 * 1024;
 /// A buffer that makes few system calls and stays in the processor's cache.
 const BUFFER_BYTES: usize = 64 * 1024;
 /// Columns of the measurement itself, all text.
-pub(crate) const TEXT_FIELDS: [&str; 5] = ["uid", "meter", "account", "ts", "ets"];
+pub const TEXT_FIELDS: [&str; 5] = ["uid", "meter", "account", "ts", "ets"];
 /// Categories whose values are text.
-pub(crate) const TEXT_CATEGORIES: [&str; 5] = ["who", "what", "where", "other", "metadata"];
+pub const TEXT_CATEGORIES: [&str; 5] = ["who", "what", "where", "other", "metadata"];
 /// Categories whose values are numbers.
-pub(crate) const NUMBER_CATEGORIES: [&str; 3] = ["measure", "cost", "income"];
+pub const NUMBER_CATEGORIES: [&str; 3] = ["measure", "cost", "income"];
 
 /// What a column becomes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,24 +42,28 @@ type Columns = Vec<(&'static str, Vec<Column>)>;
 ///
 /// # Errors
 /// The first [`Stop`]: of reading, of the header, of a cell, or of the sink.
-pub(crate) fn read(stream: impl Read, sink: &mut Sink<'_>) -> Result<(), Stop> {
-    read_rows(stream, &[], &mut |line, _, text| sink(line, text))
+pub fn read(stream: impl Read, sink: &mut dyn Sink) -> Result<(), Stop> {
+    read_rows(stream, &[], &mut |line, _, row| match row {
+        Ok(text) => sink.take(line, text),
+        Err(refusal) => sink.refuse(line, refusal),
+    })
 }
 
-/// Takes the line, from 1, what stands in the columns that are not the measurement's, and the measurement.
-pub(crate) type RowSink<'s> = dyn FnMut(u64, &[&str], &str) -> Result<(), Stop> + 's;
+/// Takes the line, from 1, what stands in the columns that are not the measurement's, and the measurement, or why the row is none.
+pub type RowSink<'s> = dyn FnMut(u64, &[&str], Result<&str, Refusal>) -> Result<(), Stop> + 's;
 
 /// The same of a table that has columns of its own, `own`, besides those of the measurement. Where one is absent, or is no
 /// UTF-8, it is empty.
 ///
 /// # Errors
 /// As [`read`].
-pub(crate) fn read_rows(stream: impl Read, own: &[&str], sink: &mut RowSink<'_>) -> Result<(), Stop> {
+pub fn read_rows(stream: impl Read, own: &[&str], sink: &mut RowSink<'_>) -> Result<(), Stop> {
     let gauge = Gauge::default();
     let mut gauged = BufReader::with_capacity(BUFFER_BYTES, Gauged::new(stream, &gauge, ROW_BYTES_MAX));
-    let ahead = lines_ahead(gauged.fill_buf().map_err(Stop::Unreadable)?);
-    let mut reader = csv::ReaderBuilder::new().from_reader(gauged);
-    let header = reader.byte_headers().map_err(|error| worded(error, &gauge, 0))?.clone();
+    let ending = ending(gauged.fill_buf().map_err(Stop::Unreadable)?);
+    // So that the last row ends like all others, and its line can be told.
+    let mut reader = csv::ReaderBuilder::new().from_reader(gauged.chain(ending));
+    let header = reader.byte_headers().map_err(|error| worded(error, &gauge))?.clone();
     if header.is_empty() {
         return Ok(());
     }
@@ -66,32 +71,52 @@ pub(crate) fn read_rows(stream: impl Read, own: &[&str], sink: &mut RowSink<'_>)
     let places: Vec<Option<usize>> =
         own.iter().map(|wanted| header.iter().position(|name| name.trim_ascii() == wanted.as_bytes())).collect();
     let (mut row, mut text) = (csv::ByteRecord::new(), String::new());
-    while reader.read_byte_record(&mut row).map_err(|error| worded(error, &gauge, ahead))? {
-        let line = row.position().map_or(0, csv::Position::line) + ahead;
+    loop {
+        let written = match reader.read_byte_record(&mut row) {
+            Ok(false) => return Ok(()),
+            Ok(true) => {
+                text.clear();
+                write_row(&row, &columns, &mut text)
+            }
+            Err(error) => Err(unequal(error, &gauge)?),
+        };
         gauge.next_measurement();
-        text.clear();
-        write_row(&row, &columns, line, &mut text)?;
         let cell = |place: &Option<usize>| row.get((*place)?).and_then(|bytes| str::from_utf8(bytes).ok());
         let cells: Vec<&str> = places.iter().map(|place| cell(place).unwrap_or_default()).collect();
-        sink(line, &cells, &text)?;
+        sink(line_of(&row, reader.position(), ending), &cells, written.map(|()| text.as_str()))?;
     }
-    Ok(())
 }
 
-/// How far the reader's count of lines lags behind: where lines end with CR LF it puts a row's start before the LF.
-fn lines_ahead(head: &[u8]) -> u64 {
+/// What lines end with, by the first of them.
+fn ending(head: &[u8]) -> &'static [u8] {
     let end = head.iter().position(|byte| *byte == b'\n');
-    u64::from(end.is_some_and(|end| end > 0 && head.get(end - 1) == Some(&b'\r')))
+    let is_crlf = end.is_some_and(|end| end > 0 && head.get(end - 1) == Some(&b'\r'));
+    if is_crlf { b"\r\n" } else { b"\n" }
 }
 
-fn worded(error: csv::Error, gauge: &Gauge, ahead: u64) -> Stop {
-    let line = error.position().map_or_else(|| gauge.line(), |at| at.line() + ahead);
-    if gauge.is_over() {
-        return Stop::at(line, Malformed::TooLarge);
-    }
-    if let csv::ErrorKind::UnequalLengths { expected_len, len, .. } = error.kind() {
+/// The line that `row` begins on, where `behind` is the reader's place behind it: before that stand its own line feeds, and the one that
+/// ends it, which the reader has not yet passed where lines end with CR LF. The reader's own word for the beginning is
+/// not taken: it does not count blank lines before the row.
+fn line_of(row: &csv::ByteRecord, behind: &csv::Position, ending: &[u8]) -> u64 {
+    let line_feeds = row.as_slice().iter().filter(|byte| **byte == b'\n').count() as u64;
+    (behind.line() + u64::from(ending.len() > 1)).saturating_sub(1 + line_feeds).max(1)
+}
+
+/// What is wrong with a row of another length; anything else ends the reading.
+fn unequal(error: csv::Error, gauge: &Gauge) -> Result<Refusal, Stop> {
+    if let csv::ErrorKind::UnequalLengths { expected_len, len, .. } = error.kind()
+        && !gauge.is_over()
+    {
         let expected = format!("expected {expected_len} cells, as many as the header has; found {len}");
-        return Stop::expected(line, &expected);
+        return Ok(refusal(Reason::NotAMeasurement, expected));
+    }
+    Err(worded(error, gauge))
+}
+
+fn worded(error: csv::Error, gauge: &Gauge) -> Stop {
+    if gauge.is_over() {
+        let line = error.position().map_or_else(|| gauge.line(), csv::Position::line);
+        return Stop::Line { line, refusal: too_large() };
     }
     Stop::Unreadable(error.into())
 }
@@ -100,19 +125,19 @@ fn columns(header: &csv::ByteRecord, own: &[&str]) -> Result<Columns, Stop> {
     // First, is it a header at all? Where it is not, its cells are data, and data is not quoted in an error.
     for needed in ["meter", "account", "ts"] {
         if !header.iter().any(|name| name.trim_ascii() == needed.as_bytes()) {
-            return Err(Stop::expected(1, &format!("expected a column {needed} in the header")));
+            return Err(Stop::at(1, Reason::EnvelopeInvalid, format!("expected a column {needed} in the header")));
         }
     }
     let mut columns: Columns = vec![("", Vec::new())];
     let mut seen: Vec<&str> = Vec::new();
     for (index, name) in header.iter().enumerate() {
-        let name = str::from_utf8(name).map_err(|_| Stop::expected(1, "expected a header in UTF-8"))?.trim();
+        let name = str::from_utf8(name).map_err(|_| Stop::at(1, Reason::EnvelopeInvalid, "expected a header in UTF-8"))?.trim();
         if own.contains(&name) {
             continue;
         }
         let (category, key, is_number) = place(name).ok_or_else(|| unknown_column(index, name))?;
         if seen.contains(&name) {
-            return Err(Stop::expected(1, &format!("expected every column once; found {name:?} twice")));
+            return Err(Stop::at(1, Reason::EnvelopeInvalid, format!("expected every column once; found {name:?} twice")));
         }
         seen.push(name);
         let column = Column { index, name: name.to_owned(), key: key.to_owned(), is_number };
@@ -132,7 +157,7 @@ fn unknown_column(index: usize, name: &str) -> Stop {
         NUMBER_CATEGORIES.join(", "),
         TEXT_CATEGORIES.join(", "),
     );
-    Stop::expected(1, &expected)
+    Stop::at(1, Reason::EnvelopeInvalid, expected)
 }
 
 /// Category (`""` for the measurement itself), key, and whether it is a number.
@@ -151,7 +176,7 @@ fn place(name: &str) -> Option<(&'static str, &str, bool)> {
     }
 }
 
-fn write_row(row: &csv::ByteRecord, columns: &Columns, line: u64, out: &mut String) -> Result<(), Stop> {
+fn write_row(row: &csv::ByteRecord, columns: &Columns, out: &mut String) -> Result<(), Refusal> {
     out.push('{');
     for (category, group) in columns {
         let mut filled = group.iter().filter_map(|column| cell(row, column)).peekable();
@@ -166,7 +191,7 @@ fn write_row(row: &csv::ByteRecord, columns: &Columns, line: u64, out: &mut Stri
             separate(out);
             write_text(&column.key, out);
             out.push(':');
-            write_cell(column, bytes, line, out)?;
+            write_cell(column, bytes, out)?;
         }
         if !category.is_empty() {
             out.push('}');
@@ -187,16 +212,17 @@ fn separate(out: &mut String) {
     }
 }
 
-fn write_cell(column: &Column, bytes: &[u8], line: u64, out: &mut String) -> Result<(), Stop> {
+fn write_cell(column: &Column, bytes: &[u8], out: &mut String) -> Result<(), Refusal> {
     let name = &column.name;
-    let text = str::from_utf8(bytes).map_err(|_| Stop::expected(line, &format!("expected UTF-8 text in column {name:?}")))?;
+    let text = str::from_utf8(bytes).map_err(|_| refusal(Reason::NotJson, format!("expected UTF-8 text in column {name:?}")))?;
     if !column.is_number {
         write_text(text, out);
         return Ok(());
     }
     let number = text.trim();
     if !is_json_number(number) {
-        return Err(Stop::expected(line, &format!("expected a number such as 12 or 0.5 in column {name:?}")));
+        let expected = format!("expected a number such as 12 or 0.5 in column {name:?}");
+        return Err(refusal(Reason::FieldNotNumber, expected));
     }
     out.push_str(number);
     Ok(())
@@ -214,7 +240,7 @@ fn write_text(text: &str, out: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::send::read::collect;
+    use crate::read::{collect, collect_all};
 
     fn check(text: &str, expected: Result<&[(u64, &str)], &str>) {
         let found = collect(|sink| read(text.as_bytes(), sink));
@@ -286,6 +312,34 @@ mod tests {
     fn an_unclosed_quote_does_not_swallow_the_input() {
         let endless = (&b"meter,account,ts\nm,a,\""[..]).chain(std::io::repeat(b'x'));
         let found = collect(|sink| read(endless, sink));
-        assert!(found.as_ref().is_err_and(|text| text.ends_with(&Malformed::TooLarge.to_string())), "{found:?}");
+        assert!(found.as_ref().is_err_and(|text| text.ends_with(&*too_large().detail)), "{found:?}");
+    }
+
+    #[test]
+    fn a_row_stands_on_the_line_on_which_it_begins_whatever_stands_before_it() {
+        let rows = ["uid,meter,account,ts", "a,m,a,t", "", "", "\"b", "b\",m,\"", "\",t", "c,m,a,t", "", "d,m,a,t"];
+        for ending in ["\n", "\r\n"] {
+            for last in ["", ending] {
+                let found = collect(|sink| read((rows.join(ending) + last).as_bytes(), sink)).unwrap();
+                assert_eq!(found.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [2, 5, 8, 10], "{ending:?} {last:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_sink_that_goes_on_gets_the_rows_behind_a_bad_one() {
+        let text = b"meter,account,ts,cost.eur\nm,a,t\n\nm,a,t,secret\nm,\xff,t,1\nm,a,t,1\nm,\"a\n\",t,1,2\nm,a,t,2";
+        let found = collect_all(|sink| read(&text[..], sink));
+        let good = |number: u8| format!("{{\"meter\":\"m\",\"account\":\"a\",\"ts\":\"t\",\"cost\":{{\"eur\":{number}}}}}");
+        let bad = |reason: &str| reason.to_owned();
+        let expected = [
+            (2, bad("NotAMeasurement")),
+            (4, bad("FieldNotNumber")),
+            (5, bad("NotJson")),
+            (6, good(1)),
+            (7, bad("NotAMeasurement")),
+            (9, good(2)),
+        ];
+        assert_eq!(found, expected);
     }
 }

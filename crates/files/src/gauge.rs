@@ -11,6 +11,7 @@ pub(crate) struct Gauge(Rc<Counts>);
 #[derive(Debug, Default)]
 struct Counts {
     line_feeds: Cell<u64>,
+    is_at_line_feed: Cell<bool>,
     bytes: Cell<usize>,
     is_over: Cell<bool>,
 }
@@ -19,6 +20,12 @@ impl Gauge {
     /// The line, from 1, that the last byte read stands on.
     pub(crate) fn line(&self) -> u64 {
         self.0.line_feeds.get() + 1
+    }
+
+    /// The line, from 1, that a JSON value ended on which was just read byte by byte. A number is known to have ended only by the
+    /// byte behind it, and no value ends in a line feed.
+    pub(crate) fn line_of_value_end(&self) -> u64 {
+        self.line() - u64::from(self.0.is_at_line_feed.get())
     }
 
     /// A measurement ended here: the next one may be as large again.
@@ -54,6 +61,7 @@ impl<R: Read> Read for Gauged<R> {
         let counts = &self.gauge.0;
         let line_feeds = read.iter().filter(|byte| **byte == b'\n').count() as u64;
         counts.line_feeds.set(counts.line_feeds.get() + line_feeds);
+        counts.is_at_line_feed.set(read.last().map_or(counts.is_at_line_feed.get(), |last| *last == b'\n'));
         counts.bytes.set(counts.bytes.get() + length);
         if counts.bytes.get() > self.bytes_max {
             counts.is_over.set(true);

@@ -1,0 +1,20 @@
+//! Files of measurements: reads them, whatever their format and compression, and holds each measurement against the relay's rules.
+//!
+//! * [`source`]: opens a file or standard input, unpacks it, and tells its format.
+//! * [`read`]: hands each measurement of a source to a sink, with its line; [`lines`], [`document`] and [`table`] do it for one format.
+//! * [`judge`]: what the relay would say of a measurement.
+//! * [`seen`]: copies and conflicts among the measurements of one file.
+//!
+//! The rule: memory holds one measurement and, for [`seen`], a bounded number of hashes, however long a file is. A row that is no
+//! measurement is the sink's to judge: whoever sends stops there, whoever looks goes on.
+//!
+//! Absent: queues, m3ter, the store, the clock and the terminal. What is done with a measurement is its taker's affair.
+
+pub mod document;
+mod gauge;
+pub mod judge;
+pub mod lines;
+pub mod read;
+pub mod seen;
+pub mod source;
+pub mod table;

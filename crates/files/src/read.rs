@@ -1,0 +1,123 @@
+//! Reads measurements from any format, one after the other, and hands each to a sink with the line it stands on.
+//!
+//! Nothing is gathered here: however long the input, memory holds one measurement.
+//!
+//! What cannot become a measurement has a reason of the relay's, as if a message had held it, so that whoever keeps it or tells of it needs
+//! no second list of faults.
+
+use std::borrow::Cow;
+
+use relay_core::reason::{Reason, Refusal, Stage};
+
+use crate::source::{Format, Source};
+use crate::{document, lines, table};
+
+/// Most bytes read of one measurement: as many as SQS carries in one message, and twice as many as m3ter takes in one request.
+/// Source: the SQS developer guide, message quotas.
+pub const TEXT_BYTES_MAX: usize = 1_048_576;
+
+/// Takes what is read.
+pub trait Sink {
+    /// Takes the line, from 1, that a measurement begins on, and its text, as written and without white space around it. It need not be
+    /// JSON.
+    ///
+    /// # Errors
+    /// [`Stop`], if reading is to end here.
+    fn take(&mut self, line: u64, text: &str) -> Result<(), Stop>;
+
+    /// Takes what stands on `line` and is no measurement. Reading could go on behind it; unless this is overridden, it does not.
+    ///
+    /// # Errors
+    /// [`Stop`], if reading is to end here.
+    fn refuse(&mut self, line: u64, refusal: Refusal) -> Result<(), Stop> {
+        Err(Stop::Line { line, refusal })
+    }
+}
+
+impl<F: FnMut(u64, &str) -> Result<(), Stop>> Sink for F {
+    fn take(&mut self, line: u64, text: &str) -> Result<(), Stop> {
+        self(line, text)
+    }
+}
+
+/// Why reading stopped before the end.
+#[derive(Debug)]
+pub enum Stop {
+    /// The input is at fault on this line, from 1. The refusal quotes nothing.
+    Line {
+        /// The line.
+        line: u64,
+        /// What was expected.
+        refusal: Refusal,
+    },
+    /// The input could not be read on.
+    Unreadable(std::io::Error),
+    /// Nobody takes measurements any more; whoever stopped knows why.
+    NotWanted,
+}
+
+impl Stop {
+    /// A fault on `line`.
+    pub fn at(line: u64, reason: Reason, expected: impl Into<Cow<'static, str>>) -> Self {
+        Self::Line { line, refusal: refusal(reason, expected) }
+    }
+}
+
+/// A refusal of what is no measurement yet.
+pub fn refusal(reason: Reason, expected: impl Into<Cow<'static, str>>) -> Refusal {
+    Refusal { reason, stage: Stage::Decode, detail: expected.into() }
+}
+
+/// What is said of more than [`TEXT_BYTES_MAX`].
+pub fn too_large() -> Refusal {
+    let detail = format!("expected at most {TEXT_BYTES_MAX} bytes, the most SQS carries in one message; found more");
+    refusal(Reason::Oversize, detail)
+}
+
+/// Hands every measurement of `source` to `sink`.
+///
+/// # Errors
+/// The first [`Stop`]: of opening, of reading, of the text, or of the sink.
+pub fn read(source: &Source, format: Format, sink: &mut dyn Sink) -> Result<(), Stop> {
+    let (stream, format) = source.open(format)?;
+    match format {
+        Format::Auto | Format::Ndjson => lines::read(stream, sink),
+        Format::Json => document::read(stream, sink),
+        Format::Csv => table::read(stream, sink),
+    }
+}
+
+/// What a reader handed over: every line and text, or the first error.
+#[cfg(test)]
+pub(crate) fn collect(read: impl FnOnce(&mut dyn Sink) -> Result<(), Stop>) -> Result<Vec<(u64, String)>, String> {
+    let mut found = Vec::new();
+    let outcome = read(&mut |line: u64, text: &str| {
+        found.push((line, text.to_owned()));
+        Ok(())
+    });
+    match outcome {
+        Ok(()) => Ok(found),
+        Err(Stop::Line { line, refusal }) => Err(format!("line {line}: {}", refusal.detail)),
+        Err(stop) => Err(format!("{stop:?}")),
+    }
+}
+
+/// What a reader hands to a sink that goes on: line, and text or the reason.
+#[cfg(test)]
+pub(crate) fn collect_all(read: impl FnOnce(&mut dyn Sink) -> Result<(), Stop>) -> Vec<(u64, String)> {
+    struct All(Vec<(u64, String)>);
+    impl Sink for All {
+        fn take(&mut self, line: u64, text: &str) -> Result<(), Stop> {
+            self.0.push((line, text.to_owned()));
+            Ok(())
+        }
+
+        fn refuse(&mut self, line: u64, refusal: Refusal) -> Result<(), Stop> {
+            self.0.push((line, refusal.reason.name().to_owned()));
+            Ok(())
+        }
+    }
+    let mut all = All(Vec::new());
+    read(&mut all).unwrap();
+    all.0
+}
