@@ -267,7 +267,7 @@ def test_parameters_and_the_functions_settings_are_one_set(template: dict[str, A
 @pytest.mark.parametrize(("package", "name"), FUNCTIONS.items())
 def test_the_template_sets_exactly_what_the_function_reads(template: dict[str, Any], package: str, name: str) -> None:
     config = (ROOT / "functions" / package / "src" / "config.rs").read_text()
-    read = set(re.findall(r'^    \("([A-Z0-9_]+)", (?:None|Some)', config, re.MULTILINE))
+    read = set(re.findall(r'\("([A-Z0-9_]+)", (?:None|Some)\b', config))
     assert read == _properties(template, name)["Environment"]["Variables"].keys()
 
 

@@ -5,6 +5,7 @@
 mod catalogue;
 mod check;
 mod command_line;
+#[cfg(test)]
 #[path = "../../../../tests/fixtures/corpus/corpus.rs"]
 mod corpus;
 mod demo;
