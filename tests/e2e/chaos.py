@@ -4,9 +4,8 @@ The shipped binary, deployed by the repository's own template on the emulator, b
 loses answers, fails and lets tokens expire each second, while its processes are killed again and again. At the end the books
 must balance to the last measurement, and it must be proven that all of this trouble happened: `chaos_books` says how.
 
-When: a kill comes when so many measurements have been ingested as the seed says, and then after a pause of a fraction of a
-second. So kills are spread over the run however fast the machine is, and still fall into any moment of an invocation. This
-pause is the one wait for time here, and it is bounded; everything else waits for a condition.
+When: a kill comes when so many measurements have been ingested as the seed says, and then so many more requests have reached
+m3ter. So kills are spread over the run however fast the machine is, and still fall into any moment of an invocation.
 
 Load is bounded: producers stay a few thousand measurements ahead of m3ter, four processes work at a time, and everything
 has a deadline. What was started is stopped, whatever happens.
@@ -39,8 +38,8 @@ PARAMETERS = {"FunctionTimeoutSeconds": "5", "BatchingWindowSeconds": "1", "Requ
 """The shortest time-out with its short visibility timeout, so that a dead invocation's messages come back in half a minute."""
 TOKEN_LIFETIME_S = 1
 
-PAUSE_MOST_S = 0.3
-"""Longest pause before a kill: about what an invocation takes here, so that a kill can fall into any part of one."""
+REQUESTS_MOST = 10
+"""Most requests to m3ter before a kill: about what an invocation makes here, so that a kill can fall into any part of one."""
 KILL_DEADLINE_S = 120.0
 """Longest wait for the next kill's turn. The visibility timeout of 31 s may have to pass if everything at hand died."""
 DRAIN_DEADLINE_S = 1_000.0
@@ -166,6 +165,15 @@ class _Watch:
         until(lambda: self.over() or self.ingested() >= position, f"{position:,} measurements are ingested", deadline_s)
         return self.ingested() >= position
 
+    def requests(self, more: int, deadline_s: float) -> None:
+        """Waits for so many more requests, or for the end of the run."""
+        seen = self.relay.sandbox.totals()["requests"]
+        until(
+            lambda: self.relay.sandbox.totals()["requests"] >= seen + more or self.over(),
+            f"{more} more requests reached m3ter",
+            deadline_s,
+        )
+
 
 def _kill(relay: Local, plan: Plan, positions: list[int], watch: _Watch) -> tuple[int, set[int]]:
     """Kills a process of the function at each of `positions`; returns how many, and the ids of all processes that were seen."""
@@ -174,7 +182,7 @@ def _kill(relay: Local, plan: Plan, positions: list[int], watch: _Watch) -> tupl
     for number, position in enumerate(positions, 1):
         if not watch.until(position, KILL_DEADLINE_S):
             break
-        time.sleep(rng.uniform(0, PAUSE_MOST_S))
+        watch.requests(rng.randrange(REQUESTS_MOST), KILL_DEADLINE_S)
         while count < number:
             running = until(relay.function_pids, "a process of the function is there", KILL_DEADLINE_S)
             seen.update(running)
