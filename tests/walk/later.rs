@@ -33,12 +33,6 @@ async fn round_with(world: &World, ledger: LedgerMode) -> Round {
     job.round(&world.watching()).await.unwrap()
 }
 
-/// The sandbox's clock and the world's go on together.
-async fn pass(world: &World, time: Duration) {
-    advance(time).await;
-    world.sandbox.advance(time).unwrap();
-}
-
 /// A measurement of a meter that nobody created.
 fn of_no_meter(uid: &str) -> Value {
     but(good(uid), "meter", json!("nobody"))
@@ -130,7 +124,7 @@ async fn each_event_is_acted_on_once_however_often_it_is_listed() {
     world.deliver(&[Message::of("m-1", &[of_no_meter("1")])]).await;
     assert_eq!(round(&world).await.counts.events, 1);
     for hours in [0, 1, 24] {
-        pass(&world, Duration::from_secs(hours * 3_600)).await;
+        advance(Duration::from_secs(hours * 3_600)).await;
         assert_eq!(round(&world).await.counts.events, 0, "after {hours} h");
     }
     assert_eq!((acts(&world).await.len(), kept(&world).await.len()), (1, 1));
@@ -153,7 +147,7 @@ async fn an_earlier_copy_is_found_by_its_time_long_after_the_first() {
     let world = World::new();
     world.deliver(&[Message::of("m-1", &[good("1")])]).await;
     round(&world).await;
-    pass(&world, Duration::from_secs(9 * 86_400)).await;
+    advance(Duration::from_secs(9 * 86_400)).await;
     // A producer's own retry, from a spool: one send, made once.
     world.deliver(&[Message::of("m-2", &[good("1")]).sent_at(world.now_ms())]).await;
     let found = round(&world).await.counts;
@@ -165,7 +159,7 @@ async fn the_second_content_of_a_uid_is_quarantined_as_a_conflict() {
     let world = World::new();
     let other = but(good("1"), "measure", json!({"n": 2}));
     world.deliver(&[Message::of("m-1", &[good("1")])]).await;
-    pass(&world, Duration::from_secs(7_200)).await;
+    advance(Duration::from_secs(7_200)).await;
     world.deliver(&[Message::of("m-2", std::slice::from_ref(&other)).received(3)]).await;
     let found = round(&world).await.counts;
     assert_eq!((found.receipts, found.rejected), (0, 1));
@@ -177,14 +171,14 @@ async fn the_second_content_of_a_uid_is_quarantined_as_a_conflict() {
 async fn a_copy_of_what_nobody_here_sent_is_kept_and_only_after_all_was_read() {
     let world = World::new();
     round(&world).await;
-    pass(&world, Duration::from_secs(60)).await;
+    advance(Duration::from_secs(60)).await;
     // Somebody else sends it first, past the relay.
     let body = json!({"measurements": [good("1")]}).to_string();
     world.session().submit(body.into()).await;
     world.deliver(&[Message::of("m-1", &[good("1")])]).await;
     let found = round(&world).await.counts;
     assert_eq!((found.waiting, found.events, found.rejected), (1, 0, 0), "a deeper look is to come");
-    pass(&world, Duration::from_secs(3_600)).await;
+    advance(Duration::from_secs(3_600)).await;
     let found = round(&world).await.counts;
     assert_eq!((found.waiting, found.duplicate_of_unknown), (0, 1));
     assert_eq!(kept(&world).await, is(&[("1", "DuplicateOfUnknown")]));
@@ -197,7 +191,7 @@ async fn copies_of_what_was_rejected_are_one_entry() {
         let message = Message::of("m-1", &[of_no_meter("1")]);
         for receives in 1..=3 {
             world.deliver(&[message.clone().received(receives)]).await;
-            pass(&world, Duration::from_secs(1)).await;
+            advance(Duration::from_secs(1)).await;
         }
         world.deliver(&[Message::of("m-2", &[of_no_meter("1")])]).await;
         round(&world).await;
@@ -214,7 +208,7 @@ async fn a_replay_that_m3ter_drops_is_never_taken_for_a_receipt_and_one_that_it_
         round(&world).await;
         let first = entry(&world, "1").await;
         world.sandbox.create_meter(MeterRequest::new("nobody").field(Category::Measure, "n")).unwrap();
-        pass(&world, Duration::from_secs(600)).await;
+        advance(Duration::from_secs(600)).await;
         world.deliver(&[again("m-2", &late, &first)]).await;
         let found = round(&world).await.counts;
         assert_eq!((found.replay_dropped, found.receipts), (u64::from(expected.is_some()), 0), "{rejected_uid:?}");
@@ -235,7 +229,7 @@ async fn a_replay_that_is_rejected_again_is_an_entry_of_its_own() {
     world.deliver(&[Message::of("m-1", std::slice::from_ref(&late))]).await;
     round(&world).await;
     let first = entry(&world, "1").await;
-    pass(&world, Duration::from_secs(600)).await;
+    advance(Duration::from_secs(600)).await;
     world.deliver(&[again("m-2", &late, &first)]).await;
     round(&world).await;
     assert_eq!(kept(&world).await, is(&[("1", "UndefinedMeter"), ("1", "UndefinedMeter")]));
@@ -327,18 +321,18 @@ async fn a_store_that_cannot_be_read_fails_the_round_before_anything_is_asked() 
 async fn what_is_past_the_horizon_is_counted_as_ingested_once_and_what_was_rejected_is_not() {
     let world = World::new();
     round(&world).await;
-    pass(&world, Duration::from_secs(7_200)).await;
+    advance(Duration::from_secs(7_200)).await;
     round(&world).await;
     let message = Message::of("m-1", &[good("1"), good("2"), of_no_meter("3")]);
     world.deliver(std::slice::from_ref(&message)).await;
     world.deliver(&[message.received(2)]).await;
-    pass(&world, Duration::from_secs(1_800)).await;
+    advance(Duration::from_secs(1_800)).await;
     let found = round(&world).await;
     assert_eq!((found.ingested.len(), found.oldest_unsettled_s), (0, Some(1_800)), "not past the horizon yet");
-    pass(&world, Duration::from_secs(1_801)).await;
+    advance(Duration::from_secs(1_801)).await;
     let found = round(&world).await;
     assert_eq!(found.ingested.into_iter().collect::<Vec<_>>(), [("api".to_owned(), 2)]);
-    pass(&world, Duration::from_secs(3_600)).await;
+    advance(Duration::from_secs(3_600)).await;
     let found = round(&world).await;
     assert_eq!((found.ingested.len(), found.oldest_unsettled_s), (0, Some(0)));
 }
@@ -358,4 +352,20 @@ async fn a_lost_cursor_costs_a_repetition_and_nothing_else() {
         assert_eq!((found.counts.events, found.passed.unwrap().is_whole), (0, true));
     }
     assert_eq!(kept(&world).await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_whose_first_send_is_not_in_the_ledger_yet_waits_for_it_even_in_a_deep_look() {
+    let world = World::new();
+    // The first invocation died after m3ter had counted, and so did the second; their message is on its way back.
+    let body = || json!({"measurements": [good("1")]}).to_string();
+    world.session().submit(body().into()).await;
+    world.session().submit(body().into()).await;
+    let found = round(&world).await.counts;
+    assert_eq!((found.waiting, found.rejected), (1, 0), "the first look is a deep one");
+    advance(Duration::from_secs(400)).await;
+    world.deliver(&[Message::of("m-1", &[good("1")]).received(3)]).await;
+    advance(Duration::from_secs(3_600)).await;
+    let found = round(&world).await.counts;
+    assert_eq!((found.receipts, found.rejected, found.waiting), (2, 0, 0));
 }

@@ -21,7 +21,7 @@ use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use crate::counts::Counts;
-use crate::cursor::Depth;
+use crate::cursor::{Depth, HOUR_MS};
 use crate::echo::is_of;
 use crate::failure::{DUPLICATE_UID, Event, Failure};
 use crate::sends::Sends;
@@ -31,6 +31,9 @@ use crate::weigh::{CameFrom, Known, Meaning, Rejection, entry_of, rejected_send,
 const LOGS: usize = 8;
 /// Failures from which on they are settled: a log may tell of a thousand, and each takes some kilobytes until then.
 const TOGETHER: usize = 5_000;
+/// What was sent has a line in the ledger by then, however often its invocations died: a younger event is not yet called a copy of
+/// nothing, and waits for the look of the next hour.
+const UNSETTLED_MS: i64 = HOUR_MS;
 /// The stage's entries have no queue: this is where they come from.
 const SOURCE: &str = "m3ter";
 
@@ -168,7 +171,7 @@ async fn sends(store: &Store, told: &[Told<'_>], here: Circumstances<'_>) -> Res
         let undecided = uids(&|told| {
             let Some(uid) = told.failure.uid.as_ref() else { return false };
             let known = known(told, sends.of(uid), here, None);
-            is_copy(told) && matches!(weigh(&told.failure, Known { is_whole: false, ..known }), Meaning::Unread)
+            known.is_whole && is_copy(told) && matches!(weigh(&told.failure, Known { is_whole: false, ..known }), Meaning::Unread)
         });
         if !undecided.is_empty() {
             // A ledger too large for the time there is: they are judged by what was read, which keeps them.
@@ -186,8 +189,9 @@ fn known<'a>(
     here: Circumstances<'_>,
     came_from: Option<&'a CameFrom>,
 ) -> Known<'a> {
-    let Circumstances { depth, has_ledger, .. } = here;
-    Known { event_at_ms: told.event.at_ms, lines, is_whole: depth > Depth::New, has_ledger, came_from }
+    let Circumstances { depth, has_ledger, now_ms, .. } = here;
+    let is_settled = now_ms.saturating_sub(told.event.at_ms) >= UNSETTLED_MS;
+    Known { event_at_ms: told.event.at_ms, lines, is_whole: depth > Depth::New && is_settled, has_ledger, came_from }
 }
 
 fn meaning<'a>(
