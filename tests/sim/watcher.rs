@@ -42,6 +42,8 @@ const PASS_SHARE: f64 = 0.6;
 /// More rounds than that are not needed to catch up, once nothing fails.
 const ROUNDS_TO_CATCH_UP: usize = 6;
 const HOUR_MS: i64 = 3_600_000;
+/// After so long a look is a deep one, and every event old enough to be judged, whichever clocks were how wrong.
+const WAIT_MS: i64 = HOUR_MS + 10 * 60_000;
 /// Draws of its own.
 const SALT: u64 = 0x7761_7463_6865_7221;
 
@@ -95,13 +97,13 @@ pub(crate) async fn catch_up(world: &Arc<World>) {
         nature.until(nature.now_ms().max(nature.plan.faults_end_ms + crate::inquiry::HIDDEN_MAX_MS)).await;
     }
     // What waits for a deeper look waits an hour at most, and what was missed a day.
-    nature.pass(if lived_long { 25 * HOUR_MS } else { HOUR_MS + 60_000 }).await;
+    nature.pass(if lived_long { 25 * HOUR_MS } else { WAIT_MS }).await;
     for _ in 0..ROUNDS_TO_CATCH_UP {
         let round = watcher.round().await;
         if round.is_some_and(|round| round.passed.is_ok_and(|passed| passed.is_whole && passed.counts.waiting == 0)) {
             return;
         }
-        nature.pass(HOUR_MS + 60_000).await;
+        nature.pass(WAIT_MS).await;
     }
     nature.broke(12, format!("it has not caught up after {ROUNDS_TO_CATCH_UP} rounds without a fault"));
 }
