@@ -369,3 +369,22 @@ async fn a_copy_whose_first_send_is_not_in_the_ledger_yet_waits_for_it_even_in_a
     let found = round(&world).await.counts;
     assert_eq!((found.receipts, found.rejected, found.waiting), (2, 0, 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn two_contents_that_were_both_rejected_are_two_entries_also_where_the_ledger_kept_only_uids() {
+    for mode in [LedgerMode::Full, LedgerMode::Uids] {
+        let ledger = relay::Ledger { mode, write: LedgerWrite::Required };
+        let choices = Choices { rejected_uid: RejectedUid::Free, future_tolerance_s: 0, ..Choices::default() };
+        let world = World::with(Setup { ledger, choices, ..Setup::default() });
+        let contents = [of_no_meter("1"), but(of_no_meter("1"), "measure", json!({"n": 2}))];
+        for (number, content) in contents.iter().enumerate() {
+            world.deliver(&[Message::of(&format!("m-{number}"), std::slice::from_ref(content))]).await;
+            advance(Duration::from_secs(100)).await;
+        }
+        round_with(&world, mode).await;
+        let kept = world.quarantined().await;
+        let mut texts: Vec<String> = kept.iter().map(|entry| entry.measurement.as_ref().unwrap().get().to_owned()).collect();
+        texts.sort();
+        assert_eq!(texts, contents.each_ref().map(Value::to_string), "{mode:?}");
+    }
+}
