@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use m3ter_client::Clock;
 use relay_core::limits::DAY_MS;
-use relay_store::{Action, EntryText, Marker, NewEntry, S3Access, Store, quarantine_id};
+use relay_store::{
+    Action, EntryText, LedgerAnswer, LedgerMode, LedgerWrite, Marker, NewEntry, NewLine, S3Access, Store, quarantine_id,
+};
 use runtime_api::{Function, FunctionSpec, ObjectFault, Outcome, StartError, epoch_ms};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -256,7 +258,25 @@ async fn what_m3ter_rejected_later_is_in_the_quarantine_after_one_round_and_stay
     let original =
         r#"{"uid":"canary-1","meter":"nobody","account":"canary","ts":"2026-01-01T00:00:00Z","measure":{"calls":1.50}}"#;
     let body = format!(r#"{{"measurements":[{original}]}}"#);
-    // Somebody sends it, past the relay: there is no ledger line, and it is kept all the same.
+    // Sent and recorded as the relay does.
+    let line = NewLine {
+        uid: "canary-1",
+        meter: "nobody",
+        account: "canary",
+        ts: "2026-01-01T00:00:00Z",
+        ts_ms: 1_767_225_600_000,
+        batch: 1,
+        message_id: "m-1",
+        queued_at_ms: Some(watch.now_ms),
+        sent_at_ms: watch.now_ms,
+        attempts: 1,
+        receives: 1,
+        answer: LedgerAnswer::Accepted,
+        origin: None,
+        text: original,
+    };
+    let ledger = (LedgerMode::Full, LedgerWrite::Required);
+    watch.store.record(ledger, "invocation", watch.now_ms, [line], Instant::now() + BOUND).await.unwrap();
     let clock = Clock::starting_at(watch.now_ms);
     let client = watch.outside.client();
     let session = client.session(clock, clock.budget(watch.now_ms + 60_000), None, fastrand::Rng::with_seed(7));

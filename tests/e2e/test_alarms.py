@@ -69,7 +69,7 @@ def test_the_period_of_an_alarm_about_each_look_follows_the_schedule(template: d
     assert template["Mappings"]["WatchPeriod"] == {each: {"Seconds": 60 * int(each)} for each in minutes}
     period = {"Fn::FindInMap": ["WatchPeriod", {"Ref": "WatchMinutes"}, "Seconds"]}
     following = {name for name, alarm in stack.alarms(template).items() if alarm["Period"] == period}
-    assert following == {"WatchNotRunningAlarm", "EventsUnreadableAlarm", "ReconcileFailedAlarm"}
+    assert following == {"WatchNotRunningAlarm", "EventsUnreadableAlarm", "CatalogueOldAlarm"}
 
 
 def test_a_watch_that_does_not_run_rings_after_three_looks_are_missing(template: dict[str, Any]) -> None:
@@ -79,13 +79,24 @@ def test_a_watch_that_does_not_run_rings_after_three_looks_are_missing(template:
     assert "DatapointsToAlarm" not in alarm
 
 
-@pytest.mark.parametrize("metric", ["EventsUnreadable", "ReconcileFailed"])
-def test_one_failure_that_the_next_look_makes_up_for_does_not_ring_and_two_do(template: dict[str, Any], metric: str) -> None:
-    alarm = stack.alarms(template)[f"{metric}Alarm"]
-    assert (alarm["MetricName"], alarm["Statistic"], alarm["Threshold"]) == (metric, "Maximum", 0)
+def test_one_failure_that_the_next_look_makes_up_for_does_not_ring_and_two_do(template: dict[str, Any]) -> None:
+    alarm = stack.alarms(template)["EventsUnreadableAlarm"]
+    assert (alarm["MetricName"], alarm["Statistic"], alarm["Threshold"]) == ("EventsUnreadable", "Maximum", 0)
     assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
     assert (alarm["DatapointsToAlarm"], alarm["EvaluationPeriods"]) == (2, 3)
     assert alarm["TreatMissingData"] == "notBreaching"
+
+
+def test_a_night_that_was_not_compared_as_a_whole_rings_at_once(template: dict[str, Any]) -> None:
+    # What is compared in part is not compared again: two in a row would never come.
+    alarm = stack.alarms(template)["ReconcileFailedAlarm"]
+    assert (alarm["MetricName"], alarm["Statistic"], alarm["Threshold"]) == ("ReconcileFailed", "Maximum", 0)
+    assert (alarm["EvaluationPeriods"], alarm.get("DatapointsToAlarm", 1)) == (1, 1)
+
+
+def test_a_catalogue_that_was_never_read_or_not_for_six_hours_rings(template: dict[str, Any]) -> None:
+    alarm = stack.alarms(template)["CatalogueOldAlarm"]
+    assert (alarm["MetricName"], alarm["Statistic"], alarm["Threshold"]) == ("CatalogueAgeSeconds", "Minimum", 6 * 3600)
 
 
 @pytest.mark.parametrize(("name", "metric"), RING_AT_ONCE.items())

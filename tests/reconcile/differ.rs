@@ -3,7 +3,7 @@
 use m3ter_sandbox::{Category, Choices, MeterRequest, RejectedUid};
 use relay_store::{LedgerAnswer, LedgerMode};
 use serde_json::{Value, json};
-use watch::reconcile::{ReconcileError, nightly};
+use watch::reconcile::{ReconcileError, next_night, nightly};
 
 use crate::world::{DAY, HOUR_MS, NOW_MS, SENT_MS, To, World, api, soon, told};
 
@@ -164,11 +164,12 @@ async fn the_night_keeps_its_report_in_the_store_and_counts_what_is_unexplained(
     let world = World::new();
     world.send(&[api("1", "acme", json!(1))]).await;
     world.send_at(SENT_MS, To::LedgerAlone, None, &[api("2", "acme", json!(1))]).await;
-    let done = nightly(&world.session(), &world.store, NOW_MS, soon()).await.unwrap();
+    let night = next_night(0, NOW_MS).unwrap();
+    let done = nightly(&world.session(), &world.store, night, NOW_MS, soon()).await.unwrap();
     assert_eq!((done.day.to_string().as_str(), done.counts.unexplained, done.is_whole), (DAY, 3, true));
     let kept: Value = world.store.document("watch/v1/reconcile/2026-11-20.json").await.unwrap().unwrap();
     assert_eq!((&kept["from_day"], &kept["totals"]["unexplained"]), (&json!(DAY), &json!(3)));
     assert_eq!((&kept["rows"][2]["measure"], &kept["rows"][2]["unexplained"]), (&json!("calls"), &json!(-1)));
-    let late = nightly(&world.session(), &world.store, NOW_MS, tokio::time::Instant::now()).await;
+    let late = nightly(&world.session(), &world.store, night, NOW_MS, tokio::time::Instant::now()).await;
     assert!(matches!(late, Err(ReconcileError::TimeUp)), "{late:?}");
 }

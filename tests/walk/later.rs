@@ -113,6 +113,8 @@ async fn a_reason_that_nobody_documents_is_kept_and_counted_as_unknown() {
     // The relay would wait until it is due. Somebody else sends it, past the relay: it is kept all the same.
     let body = json!({"measurements": [but(good("1"), "ts", json!("2026-06-01T00:05:00Z"))]}).to_string();
     world.session().submit(body.into()).await;
+    assert_eq!(round(&world).await.counts.waiting, 1, "its send may be under way, and not in the ledger yet");
+    advance(Duration::from_secs(960)).await;
     let found = round(&world).await.counts;
     assert_eq!((found.rejected, found.unknown_types), (1, 1));
     assert_eq!(kept(&world).await, is(&[("1", "TimestampInFuture")]));
@@ -387,4 +389,54 @@ async fn two_contents_that_were_both_rejected_are_two_entries_also_where_the_led
         texts.sort();
         assert_eq!(texts, contents.each_ref().map(Value::to_string), "{mode:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_whose_send_is_not_in_the_ledger_yet_is_not_taken_for_one_about_an_earlier_send() {
+    let world = World::choosing(Choices { rejected_uid: RejectedUid::Free, ..Choices::default() });
+    let late = of_no_meter("1");
+    world.deliver(&[Message::of("m-1", std::slice::from_ref(&late))]).await;
+    round(&world).await;
+    let first = entry(&world, "1").await;
+    advance(Duration::from_secs(600)).await;
+    // The invocation that replays it is still at work: m3ter has it, the ledger has not.
+    world.session().submit(json!({"measurements": [late]}).to_string().into()).await;
+    let found = round(&world).await.counts;
+    assert_eq!((found.waiting, found.events), (1, 0));
+    world.deliver(&[again("m-2", &late, &first)]).await;
+    advance(Duration::from_secs(960)).await;
+    round(&world).await;
+    assert_eq!(kept(&world).await, is(&[("1", "UndefinedMeter"), ("1", "UndefinedMeter")]), "the replay was rejected again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_is_gone_for_good_does_not_hold_up_what_comes_after_it() {
+    let world = World::new();
+    world.deliver(&[Message::of("m-1", &[of_no_meter("1")])]).await;
+    // A file store says 403 of what it has not.
+    let gone = || FaultRule::new(Fault::status(403)).on(Route::Api).skip(1);
+    world.sandbox.add_fault(gone());
+    assert_eq!(round(&world).await.counts.unread_logs, 1);
+    advance(Duration::from_secs(86_400)).await;
+    world.sandbox.clear_faults();
+    world.sandbox.add_fault(gone());
+    let found = round(&world).await;
+    assert_eq!((found.counts.rejected, found.passed.unwrap().is_whole), (1, true));
+    assert_eq!(kept(&world).await, is(&[("1", "UndefinedMeter")]), "as the event itself tells");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_producers_own_copy_after_a_rejection_makes_the_way_out_by_a_new_uid_uncertain() {
+    let world = World::choosing(Choices { rejected_uid: RejectedUid::Free, ..Choices::default() });
+    let late = of_no_meter("1");
+    world.deliver(&[Message::of("m-1", std::slice::from_ref(&late))]).await;
+    round(&world).await;
+    let first = entry(&world, "1").await;
+    world.sandbox.create_meter(MeterRequest::new("nobody").field(Category::Measure, "n")).unwrap();
+    advance(Duration::from_secs(600)).await;
+    world.deliver(&[Message::of("m-2", std::slice::from_ref(&late)).sent_at(world.now_ms())]).await;
+    world.deliver(&[again("m-3", &late, &first)]).await;
+    round(&world).await;
+    let dropped = world.quarantined().await.into_iter().find(|entry| entry.reason == "ReplayDropped").unwrap();
+    assert!(dropped.detail.contains("look with reconcile"), "the producer's copy counts: {}", dropped.detail);
 }

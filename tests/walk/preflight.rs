@@ -104,6 +104,19 @@ async fn in_mode_quarantine_what_m3ter_would_turn_down_is_kept_and_never_sent() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_known_three_hours_ago_holds_nothing_back() {
+    let world = world(Preflight::Quarantine);
+    put(&world, &catalogue(&["canary-account"])).await;
+    tokio::time::advance(3 * 60 * MINUTE).await;
+    let handled = world.deliver(&[Message::of("young", &one_of_each())]).await;
+    handled.counts(&[("Accepted", 3), ("Quarantined", 3)]);
+    tokio::time::advance(Duration::from_millis(1)).await;
+    let later = [but(good("later"), "meter", json!("canary-new-meter"))];
+    let handled = world.deliver(&[Message::of("old", &later)]).await;
+    handled.counts(&[("Accepted", 1), ("Quarantined", 0), ("UnknownMeters", 1)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_the_catalogue_turns_down_may_have_been_sent_before_and_keeps_the_time_of_that() {
     let world = world(Preflight::Quarantine);
     assert!(world.is_done(&Message::of("before", &[good("before")])).await);

@@ -125,6 +125,11 @@ impl Builder {
 }
 
 impl Catalogue {
+    /// When m3ter was asked: milliseconds since the epoch.
+    pub fn read_at_ms(&self) -> i64 {
+        self.read_at_ms
+    }
+
     /// Begins one for which m3ter was asked at `read_at_ms`, milliseconds since the epoch, with room for `accounts`.
     pub fn builder(read_at_ms: i64, accounts: usize) -> Builder {
         Builder {

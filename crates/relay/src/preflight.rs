@@ -18,6 +18,9 @@ use tokio::time::Instant;
 /// How old what an environment knows may be, in milliseconds, before it asks the store again; less would find a new meter
 /// sooner, and cost a request each time.
 const ASK_AGAIN_MS: i64 = 5 * 60_000;
+/// A catalogue that m3ter was asked for longer ago holds nothing back, in milliseconds: what m3ter got since would be turned down.
+/// It is refreshed each hour.
+const HOLDS_BACK_MS: i64 = 3 * 3_600_000;
 /// The longest that an invocation waits for the store. A catalogue of 100,000 accounts has three megabytes, which come in a tenth
 /// of that.
 const WAIT_MAX: Duration = Duration::from_secs(2);
@@ -90,11 +93,17 @@ impl LastCatalogue {
     }
 
     /// Holds `measurements` against it and counts what is found. In mode quarantine, what must not be sent is taken out of
-    /// them, and its fate says why.
-    pub(crate) fn check(&self, mode: Preflight, measurements: &mut [Option<Guarded<'_>>], fates: &mut [Fate]) -> FindingCounts {
+    /// them, and its fate says why; unless what is known is old.
+    pub(crate) fn check(
+        &self,
+        (mode, now_ms): (Preflight, i64),
+        measurements: &mut [Option<Guarded<'_>>],
+        fates: &mut [Fate],
+    ) -> FindingCounts {
         let mut found = FindingCounts::default();
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(catalogue) = &mut held.catalogue else { return found };
+        let holds_back = mode == Preflight::Quarantine && now_ms.saturating_sub(catalogue.read_at_ms()) <= HOLDS_BACK_MS;
         for (measurement, fate) in measurements.iter_mut().zip(fates) {
             let Some(guarded) = measurement else { continue };
             let findings = catalogue.check(guarded);
@@ -105,9 +114,7 @@ impl LastCatalogue {
             found.missing_fields += u64::from(findings.field_missing);
             found.unconfigured_fields += u64::from(findings.field_unconfigured);
             found.near_accounts += u64::from(findings.account_near);
-            if mode == Preflight::Quarantine
-                && let Some(refusal) = catalogue.refusal(guarded, findings)
-            {
+            if holds_back && let Some(refusal) = catalogue.refusal(guarded, findings) {
                 *fate = Fate::Refused(refusal);
                 *measurement = None;
             }

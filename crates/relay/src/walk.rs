@@ -116,7 +116,7 @@ impl Relay {
         let messages = fetched.messages.as_deref().unwrap_or(messages);
         let (decoded, found) = decode_all(messages, &fetched.refused, fetched.bytes, arena);
         let (mut measurements, mut fates) = self.guard_all(messages, &found, now_ms, arena);
-        let findings = self.check_catalogue(&mut measurements, &mut fates);
+        let findings = self.check_catalogue(now_ms, &mut measurements, &mut fates);
         let standings = collapse(&measurements, arena);
         let submission =
             Submission { measurements: &measurements, standings: &standings, in_flight: self.settings.batches_in_flight };
@@ -180,10 +180,10 @@ impl Relay {
         }
     }
 
-    fn check_catalogue(&self, measurements: &mut [Option<Guarded<'_>>], fates: &mut [Fate]) -> FindingCounts {
+    fn check_catalogue(&self, now_ms: i64, measurements: &mut [Option<Guarded<'_>>], fates: &mut [Fate]) -> FindingCounts {
         match self.settings.preflight {
             Preflight::Off => FindingCounts::default(),
-            mode @ (Preflight::Warn | Preflight::Quarantine) => self.catalogue.check(mode, measurements, fates),
+            mode @ (Preflight::Warn | Preflight::Quarantine) => self.catalogue.check((mode, now_ms), measurements, fates),
         }
     }
 

@@ -14,7 +14,7 @@ use recovery::gather::Look;
 use recovery::kept::{STAGE_INGEST, Selection};
 use relay_core::canonical::content_uid;
 use relay_core::inbound::Origin;
-use relay_core::limits::WINDOW_MS;
+use relay_core::limits::{ATTEMPT_TIMEOUT, DAY_MS, WINDOW_MS};
 use relay_store::{Act, EntryText, LineOrigin, NewEntry, Outcome, Store, StoreError, rejection_id};
 use serde_json::value::RawValue;
 use tokio::time::{Instant, timeout_at};
@@ -31,6 +31,12 @@ use crate::weigh::{CameFrom, Known, Meaning, Rejection, entry_of, rejected_send,
 const LOGS: usize = 8;
 /// Failures from which on they are settled: a log may tell of a thousand, and each takes some kilobytes until then.
 const TOGETHER: usize = 5_000;
+/// The longest that an invocation of the relay may take, and a minute: then the ledger has what it sent.
+const UNDER_WAY_MS: i64 = 16 * 60_000;
+/// An event that comes so soon after a send is about that one.
+const PROMPT_MS: i64 = 2 * 60_000;
+/// Events that lie further apart are settled apart: each time reads the ledger of its own hours.
+const SLICE_MS: u64 = 6 * HOUR_MS.unsigned_abs();
 /// What was sent has a line in the ledger by then, however often its invocations died: a younger event is not yet called a copy of
 /// nothing, and waits for the look of the next hour.
 const UNSETTLED_MS: i64 = HOUR_MS;
@@ -51,6 +57,8 @@ pub(crate) struct Circumstances<'a> {
     pub(crate) now_ms: i64,
     pub(crate) depth: Depth,
     pub(crate) has_ledger: bool,
+    /// No log is waited for longer than this.
+    pub(crate) logs_until: Instant,
     /// The ledger is read no longer than this.
     pub(crate) read_until: Instant,
     /// Nothing is written after this.
@@ -76,39 +84,68 @@ pub(crate) async fn act(
     here: Circumstances<'_>,
     counts: &mut Counts,
 ) -> Result<u64, StoreError> {
-    let (mut waiting, mut part, mut told) = (0, 0, Vec::new());
-    let mut logs = pin!(stream::iter(news).map(|new| read(m3ter, new)).buffered(LOGS));
-    while let Some((event, failures)) = logs.next().await {
-        match failures {
-            Some(failures) => {
-                told.extend(failures.into_iter().enumerate().map(|(place, failure)| Told { event, failure, place }));
-            }
-            None => {
-                counts.unread_logs += 1;
-                waiting += 1;
-            }
-        }
-        if told.len() >= TOGETHER {
+    let (mut waiting, mut part, mut told) = (0, 0, Vec::<Told<'_>>::new());
+    let mut logs = pin!(stream::iter(news).map(|new| read(m3ter, new, here)).buffered(LOGS));
+    while let Some((event, log)) = logs.next().await {
+        let is_far = |first: &Told<'_>| first.event.at_ms > 0 && first.event.at_ms.abs_diff(event.at_ms) > SLICE_MS;
+        if told.len() >= TOGETHER || told.first().is_some_and(is_far) {
             part += 1;
             waiting += settle(store, &told, part, here, counts).await?;
             told.clear();
+        }
+        match log {
+            Log::Told(failures) => {
+                told.extend(failures.into_iter().enumerate().map(|(place, failure)| Told { event, failure, place }));
+            }
+            Log::Unread => {
+                counts.unread_logs += 1;
+                waiting += 1;
+            }
+            Log::Late => {
+                counts.late += 1;
+                waiting += 1;
+            }
         }
     }
     Ok(waiting + settle(store, &told, part + 1, here, counts).await?)
 }
 
-/// What an event and its log tell; `None` if its log could not be fetched.
-async fn read<'e>(m3ter: &Session<'_>, New { event, raw }: &'e New) -> (&'e Event, Option<Vec<Failure>>) {
-    let failures = match &event.link {
-        None => Some(event.alone(raw.get())),
-        Some(link) => match m3ter.failed_ingest_log(link).await {
-            Ok(log) if Event::is_log(&log) => Some(event.with_log(&log)),
-            // It is gone: what the event tells is all there is.
-            Err(NotAnswered::Refused { status: 404 | 410 }) => Some(event.alone(raw.get())),
-            Ok(_) | Err(NotAnswered::Refused { .. } | NotAnswered::GiveUp | NotAnswered::Unknown | NotAnswered::Later) => None,
-        },
+/// What came of asking for the log of an event.
+enum Log {
+    /// Event and log tell this.
+    Told(Vec<Failure>),
+    /// It could not be fetched.
+    Unread,
+    /// Time was up.
+    Late,
+}
+
+async fn read<'e>(m3ter: &Session<'_>, New { event, raw }: &'e New, here: Circumstances<'_>) -> (&'e Event, Log) {
+    let Some(link) = &event.link else { return (event, Log::Told(event.alone(raw.get()))) };
+    let began = Instant::now();
+    let answer = timeout_at(here.logs_until, m3ter.failed_ingest_log(link)).await;
+    let log = match answer {
+        // It had its time, and was not to be had.
+        Err(_) | Ok(Err(NotAnswered::Later)) if began.elapsed() >= ATTEMPT_TIMEOUT => Log::Unread,
+        Err(_) | Ok(Err(NotAnswered::Later)) => Log::Late,
+        Ok(Ok(log)) if Event::is_log(&log) => Log::Told(event.with_log(&log)),
+        Ok(answer) if is_gone(answer.as_ref().err().copied(), here.now_ms.saturating_sub(event.at_ms)) => {
+            Log::Told(event.alone(raw.get()))
+        }
+        Ok(_) => Log::Unread,
     };
-    (event, failures)
+    (event, log)
+}
+
+/// Whether a log that was not to be had will never be: then what the event tells is all there is, and it must be acted on before m3ter
+/// deletes it too. A log may be there later than its event; a file store says 403 of what it has not; and what is no answer at
+/// all may be a network's fault.
+fn is_gone(refused: Option<NotAnswered>, age_ms: i64) -> bool {
+    match refused {
+        Some(NotAnswered::Refused { status: 404 | 410 }) => age_ms >= HOUR_MS,
+        Some(NotAnswered::Refused { .. }) => age_ms >= DAY_MS,
+        Some(NotAnswered::GiveUp | NotAnswered::Unknown | NotAnswered::Later) | None => age_ms >= 7 * DAY_MS,
+    }
 }
 
 /// Decides what was told, keeps it, and notes it. Returns how many events wait for a deeper look.
@@ -122,11 +159,14 @@ async fn settle(
     let late = |_| StoreError::TimedOut;
     let sends = timeout_at(here.until, sends(store, told, here)).await.map_err(late)??;
     counts.unreadable += sends.unreadable;
-    let came_from = timeout_at(here.until, came_from(store, told, &sends, here.now_ms, counts)).await.map_err(late)??;
+    let (came_from, is_torn) =
+        timeout_at(here.until, came_from(store, told, &sends, here.now_ms, counts)).await.map_err(late)??;
+    // What could not be read now may be read the next time, and may say something else.
+    let is_torn = (is_torn || sends.unreadable > 0) && here.depth < Depth::All;
     let (mut acts, mut rejected, mut waiting) = (Vec::new(), Vec::new(), 0);
     let mut found = counts.clone();
     for failures in told.chunk_by(|one, other| std::ptr::eq(one.event, other.event)) {
-        let meanings: Vec<Meaning<'_>> = failures.iter().map(|told| meaning(told, &sends, &came_from, here)).collect();
+        let meanings: Vec<Meaning<'_>> = failures.iter().map(|told| meaning(told, &sends, &came_from, is_torn, here)).collect();
         if meanings.iter().any(|meaning| matches!(meaning, Meaning::Unread)) {
             waiting += 1;
             continue;
@@ -158,7 +198,8 @@ async fn sends(store: &Store, told: &[Told<'_>], here: Circumstances<'_>) -> Res
     let uids = |wanted: &dyn Fn(&Told<'_>) -> bool| -> BTreeSet<String> {
         told.iter().filter(|told| wanted(told)).filter_map(|told| told.failure.uid.clone()).collect()
     };
-    let first_event_ms = told.iter().map(|told| told.event.at_ms).min().unwrap_or(here.now_ms);
+    let dated = told.iter().map(|told| told.event.at_ms).filter(|at_ms| *at_ms > 0);
+    let first_event_ms = dated.min().unwrap_or(here.now_ms);
     sends.read_near(store, &uids(&|_| true), (first_event_ms, here.now_ms)).await?;
     // A rejection needs one send; a copy needs to be told from what m3ter has, which may be older.
     let is_copy = |told: &Told<'_>| told.failure.kind == DUPLICATE_UID;
@@ -198,11 +239,23 @@ fn meaning<'a>(
     told: &Told<'_>,
     sends: &'a Sends,
     came_from: &'a BTreeMap<Uuid, CameFrom>,
+    is_torn: bool,
     here: Circumstances<'_>,
 ) -> Meaning<'a> {
     let lines = told.failure.uid.as_deref().map_or(&[][..], |uid| sends.of(uid));
+    if may_be_under_way(told, lines, here) || (is_torn && told.failure.kind == DUPLICATE_UID) {
+        return Meaning::Unread;
+    }
     let from = origin(told, sends).and_then(|origin| came_from.get(&entry_of(Some(origin))?));
     weigh(&told.failure, known(told, lines, here, from))
+}
+
+/// Whether the send that the event is about may be missing from the ledger, which is written when its invocation ends. Then the event
+/// would be taken for one about an earlier send.
+fn may_be_under_way(told: &Told<'_>, lines: &[relay_store::Line], here: Circumstances<'_>) -> bool {
+    let at_ms = told.event.at_ms;
+    let is_young = at_ms > 0 && here.now_ms.saturating_sub(at_ms) < UNDER_WAY_MS;
+    here.has_ledger && is_young && !lines.iter().any(|line| line.sent_at >= at_ms.saturating_sub(PROMPT_MS))
 }
 
 fn origin<'a>(told: &Told<'_>, sends: &'a Sends) -> Option<&'a LineOrigin> {
@@ -217,11 +270,11 @@ async fn came_from(
     sends: &Sends,
     now_ms: i64,
     counts: &mut Counts,
-) -> Result<BTreeMap<Uuid, CameFrom>, StoreError> {
+) -> Result<(BTreeMap<Uuid, CameFrom>, bool), StoreError> {
     let asked: BTreeMap<Uuid, &str> =
         told.iter().filter_map(|told| Some((entry_of(origin(told, sends))?, told.failure.uid.as_deref()?))).collect();
     if asked.is_empty() {
-        return Ok(BTreeMap::new());
+        return Ok((BTreeMap::new(), false));
     }
     let since_ms = now_ms.saturating_sub(2 * WINDOW_MS);
     let selection = Selection { qids: asked.keys().copied().collect(), ..Selection::all(since_ms, i64::MAX) };
@@ -234,13 +287,15 @@ async fn came_from(
             Some((kept, _)) => CameFrom {
                 rejected_for: (kept.stage == STAGE_INGEST && kept.uid.as_deref() == Some(uid)).then(|| kept.reason.clone()),
                 first_sent_at_ms: kept.first_sent_at_ms,
+                quarantined_at_ms: kept.quarantined_at_ms,
             },
             // It is older than that, or unreadable: it may have been rejected, and that is the safe side.
-            None => CameFrom { rejected_for: Some(String::new()), first_sent_at_ms: Some(0) },
+            None => CameFrom { rejected_for: Some(String::new()), first_sent_at_ms: Some(0), quarantined_at_ms: 0 },
         };
         (qid, from)
     };
-    Ok(asked.into_iter().map(of).collect())
+    let is_torn = !look.looked.unreadable.is_empty() && asked.keys().any(|qid| !chosen.kept.contains_key(qid));
+    Ok((asked.into_iter().map(of).collect(), is_torn))
 }
 
 fn act_of(told: &Told<'_>, meaning: &Meaning<'_>, counts: &mut Counts) -> Act {

@@ -34,6 +34,8 @@ pub struct Counts {
     pub unjudged: u64,
     /// Events that wait for a deeper look, or for their log.
     pub waiting: u64,
+    /// Events left to the next look for want of time.
+    pub late: u64,
     /// Logs that could not be fetched.
     pub unread_logs: u64,
     /// Objects of the store that could not be read.

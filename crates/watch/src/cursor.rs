@@ -31,8 +31,12 @@ pub struct Cursor {
     pub looked_at: i64,
     /// When the catalogue was last refreshed.
     pub refreshed_at: i64,
-    /// When the ledger was last held against m3ter.
-    pub reconciled_at: i64,
+    /// When that was last begun: what fails or is killed is not begun again at once.
+    pub refresh_tried_at: i64,
+    /// The last day that was held against m3ter, in days since the epoch.
+    pub reconciled_day: i64,
+    /// When that was last begun.
+    pub reconcile_tried_at: i64,
 }
 
 /// How far back events are read.
@@ -70,9 +74,9 @@ impl Cursor {
     /// How far back a look at `now_ms` goes. Each hour the last day is read again, each day everything: events come late, and what
     /// could not be judged waits for it.
     pub fn depth(&self, now_ms: i64) -> Depth {
-        if now_ms.saturating_sub(self.all_read_at) >= DAY_MS || self.read_to == 0 {
+        if Cursor::is_due(self.all_read_at, DAY_MS, now_ms) || self.read_to == 0 {
             Depth::All
-        } else if now_ms.saturating_sub(self.day_read_at) >= HOUR_MS {
+        } else if Cursor::is_due(self.day_read_at, HOUR_MS, now_ms) {
             Depth::Day
         } else {
             Depth::New
@@ -81,7 +85,7 @@ impl Cursor {
 
     /// Events raised before then are not read.
     pub fn bound_ms(&self, depth: Depth, now_ms: i64) -> i64 {
-        let new = self.read_to.saturating_sub(OVERLAP_MS);
+        let new = self.read_to.min(now_ms).saturating_sub(OVERLAP_MS);
         match depth {
             Depth::New => new,
             Depth::Day => new.min(now_ms.saturating_sub(DAY_MS)),
@@ -89,9 +93,9 @@ impl Cursor {
         }
     }
 
-    /// Whether something that is done each `every_ms` is due.
+    /// Whether something that is done each `every_ms` is due. What was done in the future was done by a wrong clock.
     pub fn is_due(last_ms: i64, every_ms: i64, now_ms: i64) -> bool {
-        now_ms.saturating_sub(last_ms) >= every_ms
+        !(0..every_ms).contains(&now_ms.saturating_sub(last_ms))
     }
 }
 

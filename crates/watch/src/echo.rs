@@ -47,6 +47,10 @@ fn is_same(sent: &Value, back: &Value) -> bool {
             sent.len() == back.len() && sent.iter().all(|(key, value)| back.get(key).is_some_and(|other| is_same(value, other)))
         }
         (Value::Number(sent), Value::Number(back)) => sent.as_f64() == back.as_f64(),
+        (Value::String(sent), Value::Number(back)) => {
+            let back = |ms: &i64| back.as_i64().is_some_and(|back| back == *ms || back.checked_mul(1_000) == Some(*ms));
+            moment(sent).map(Timestamp::as_millisecond).as_ref().is_some_and(back)
+        }
         (Value::String(sent), Value::String(back)) => sent == back || moment(sent).is_some_and(|at| moment(back) == Some(at)),
         (_, _) => sent == back,
     }
@@ -70,6 +74,8 @@ mod tests {
     fn what_is_written_otherwise_says_the_same() {
         check(SENT, true);
         check(r#"{"measure":{"k":2.0,"n":1.5},"ts":"2026-06-01T02:00:00.000+02:00","account":"a","meter":"m","uid":"u"}"#, true);
+        check(&SENT.replace("\"2026-06-01T00:00:00Z\"", "1780272000000"), true);
+        check(&SENT.replace("\"2026-06-01T00:00:00Z\"", "1780272000001"), false);
         check(&SENT.replace("{\"uid\"", "{\"orgId\":\"o\",\"receivedAt\":7,\"who\":{},\"ets\":null,\"uid\""), true);
     }
 

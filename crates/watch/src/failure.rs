@@ -135,7 +135,8 @@ impl Event {
         match text.trim_start().chars().next() {
             Some('<') => false,
             Some('[' | '{') => is_json(&text) || (lines.next().is_some_and(is_json) && lines.next_back().is_none_or(is_json)),
-            Some(_) | None => true,
+            Some(_) => true,
+            None => false,
         }
     }
 

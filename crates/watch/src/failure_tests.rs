@@ -128,7 +128,7 @@ fn what_is_no_log_or_not_all_of_it_is_not_read_as_one() {
         ("{\"type\":\"UndefinedMeter\"}\n{\"type\":\"MissingField\"}\n", true),
         ("{\n  \"type\": \"UndefinedMeter\"\n}\n", true),
         ("uid,reason\nu,UndefinedMeter\n", true),
-        ("", true),
+        ("", false),
         ("<!doctype html><html></html>", false),
         ("  <Error><Code>SlowDown</Code></Error>", false),
         (r#"[{"type":"UndefinedMeter"},{"ty"#, false),

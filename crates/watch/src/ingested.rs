@@ -18,6 +18,8 @@ use crate::cursor::HOUR_MS;
 
 /// Most that is counted in one go: an hour of ledger.
 const SPAN_MS: i64 = HOUR_MS;
+/// Most lines that are counted in one go, but for those of one object: some 30 bytes are kept of each.
+const LINES_MAX: u64 = 2_000_000;
 /// How much m3ter's clock may be behind ours.
 const CLOCKS_MS: i64 = 60_000;
 /// Most meters that are told apart.
@@ -65,9 +67,21 @@ pub async fn ingested(store: &Store, counted_to_ms: i64, settled_ms: i64) -> Res
     let to_ms = settled_ms.min(counted_to_ms.saturating_add(SPAN_MS));
     let listed = store.objects(Folder::Ledger, Hours::between(counted_to_ms, to_ms)).await?;
     let is_due = |at_ms: i64| counted_to_ms < at_ms && at_ms <= to_ms;
-    let due: Vec<_> =
-        listed.objects.into_iter().filter(|object| object.ledger().is_some_and(|object| is_due(object.written_at_ms))).collect();
+    let mut due: Vec<_> = listed.objects.into_iter().filter_map(|object| Some((object.ledger()?, object))).collect();
+    due.retain(|(told, _)| is_due(told.written_at_ms));
+    due.sort_by_key(|(told, _)| told.written_at_ms);
     found.counted_to_ms = to_ms;
+    let mut lines = 0;
+    if let Some(most) = due.iter().position(|(told, _)| {
+        lines += told.lines;
+        lines > LINES_MAX
+    }) && let Some(last_ms) = due.get(most.saturating_sub(1)).map(|(told, _)| told.written_at_ms)
+    {
+        // Those written in the same millisecond belong together: the next count begins after it.
+        due.retain(|(told, _)| told.written_at_ms <= last_ms);
+        found.counted_to_ms = last_ms;
+    }
+    let due: Vec<_> = due.into_iter().map(|(_, object)| object).collect();
     if due.is_empty() {
         return Ok(found);
     }

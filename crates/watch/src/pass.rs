@@ -10,9 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use m3ter_client::{List, NotAnswered, Session};
 use relay_core::canonical::content_uid;
-use relay_core::limits::DAY_MS;
+use relay_core::limits::{ATTEMPT_TIMEOUT, DAY_MS};
 use relay_store::{Store, StoreError};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::act::{Circumstances, New, act};
 use crate::counts::Counts;
@@ -21,6 +21,8 @@ use crate::failure::Event;
 
 /// Most events that are acted on together: each reads the ledger anew, and each event takes some kilobytes until it is done.
 const TOGETHER: usize = 5_000;
+/// Or as many bytes of them: an event may tell of a whole request.
+const TOGETHER_BYTES: usize = 16 * 1024 * 1024;
 /// Days of acts that are remembered at the same time: events come in the order of their days, but for late ones.
 const DAYS: usize = 3;
 
@@ -71,14 +73,16 @@ impl Pass<'_> {
         let bound_ms = cursor.bound_ms(depth, self.now_ms);
         let mut acted = Acted { store: self.store, days: BTreeMap::new(), unreadable: 0 };
         let (mut news, mut number, mut token) = (Vec::new(), 0, None);
-        let mut seen = BTreeSet::new();
+        let (mut seen, mut bytes) = (BTreeSet::new(), 0);
+        // All that came since the last look, which a deeper look lists first.
+        let (new_ms, mut has_all_new) = (cursor.bound_ms(Depth::New, self.now_ms), false);
         let is_listed = loop {
-            if Instant::now() >= self.until {
-                break false;
-            }
-            let page = match m3ter.page(List::Events, token.as_deref()).await {
+            let began = Instant::now();
+            let page = timeout_at(self.until, m3ter.page(List::Events, token.as_deref())).await;
+            let page = match page.unwrap_or(Err(NotAnswered::Later)) {
                 Ok(page) => page,
-                Err(NotAnswered::Later) => break false,
+                // Time is up, and not because of this page.
+                Err(NotAnswered::Later) if Instant::now() >= self.until && began.elapsed() < ATTEMPT_TIMEOUT => break false,
                 Err(error) => {
                     self.act(m3ter, &mut news, &mut number, depth, counts).await?;
                     return Err(error.into());
@@ -90,12 +94,15 @@ impl Pass<'_> {
                 newest_ms = newest_ms.max((event.at_ms > 0).then_some(event.at_ms));
                 let is_new = seen.insert(key(&event.id)) && !acted.holds(&event).await?;
                 if is_new && (event.at_ms >= bound_ms || event.at_ms == 0) {
+                    bytes += raw.get().len();
                     news.push(New { event, raw });
                 }
+                if news.len() >= TOGETHER || bytes >= TOGETHER_BYTES {
+                    self.act(m3ter, &mut news, &mut number, depth, counts).await?;
+                    bytes = 0;
+                }
             }
-            if news.len() >= TOGETHER {
-                self.act(m3ter, &mut news, &mut number, depth, counts).await?;
-            }
+            has_all_new |= newest_ms.is_some_and(|newest_ms| newest_ms < new_ms);
             token = page.next_token;
             if token.is_none() || newest_ms.is_some_and(|newest_ms| newest_ms < bound_ms) {
                 break true;
@@ -103,9 +110,12 @@ impl Pass<'_> {
         };
         self.act(m3ter, &mut news, &mut number, depth, counts).await?;
         counts.unreadable += acted.unreadable;
-        let is_whole = is_listed && counts.unread_logs == 0;
-        if is_whole {
+        let is_settled = counts.unread_logs == 0 && counts.late == 0;
+        let is_whole = is_listed && is_settled;
+        if is_settled && (is_listed || has_all_new) {
             cursor.read_to = self.now_ms;
+        }
+        if is_whole {
             if depth >= Depth::Day {
                 cursor.day_read_at = self.now_ms;
             }
@@ -131,7 +141,8 @@ impl Pass<'_> {
         let name = format!("{}-{number}", self.name);
         let Pass { now_ms, has_ledger, settle_until: until, .. } = *self;
         let read_until = (self.until.max(Instant::now()) + until.duration_since(self.until) / 2).min(until);
-        let here = Circumstances { name: &name, now_ms, depth, has_ledger, read_until, until };
+        let logs_until = self.until;
+        let here = Circumstances { name: &name, now_ms, depth, has_ledger, logs_until, read_until, until };
         let news = std::mem::take(news);
         counts.waiting += act(m3ter, self.store, &news, here, counts).await?;
         Ok(())

@@ -212,23 +212,49 @@ pub fn nightly_day(now_ms: i64) -> Date {
     date_of(now_ms.div_euclid(DAY_MS) - 2)
 }
 
-/// Reconciles [`nightly_day`] and keeps the report in `store`, all before `until`.
+/// Days that are made up for, if nights were missed.
+const NIGHTS_MAX: i64 = 7;
+
+/// The day whose turn it is at `now_ms`, in days since the epoch: the one after `last`, at most a week back and at most
+/// [`nightly_day`]; `None` if there is none. The first is [`nightly_day`].
+pub fn next_night(last: i64, now_ms: i64) -> Option<i64> {
+    let latest = now_ms.div_euclid(DAY_MS) - 2;
+    let next = if last == 0 { latest } else { (last + 1).max(latest - NIGHTS_MAX + 1) };
+    (next <= latest).then_some(next)
+}
+
+/// Reconciles `day`, counted since the epoch, and keeps the report in `store`, all before `until`.
 ///
 /// # Errors
 /// As [`reconcile`]; [`ReconcileError::TimeUp`].
-pub async fn nightly(session: &Session<'_>, store: &Store, now_ms: i64, until: Instant) -> Result<Nightly, ReconcileError> {
+pub async fn nightly(
+    session: &Session<'_>,
+    store: &Store,
+    day: i64,
+    now_ms: i64,
+    until: Instant,
+) -> Result<Nightly, ReconcileError> {
     if Instant::now() >= until {
         return Err(ReconcileError::TimeUp);
     }
-    let day = nightly_day(now_ms);
-    let tomorrow = date_of(day_of(day) + 1);
-    let question = Question { bounds: NIGHTLY, ..Question::about(day, tomorrow) };
+    let (day, after) = (date_of(day), date_of(day + 1));
+    let question = Question { bounds: NIGHTLY, ..Question::about(day, after) };
     let mut nobody = |_, _, _| {};
     let reconciled = timeout_at(until, reconcile(session, store, &question, now_ms, &mut nobody)).await;
     let mut report = reconciled.map_err(|_| ReconcileError::TimeUp)??;
     report.keep(ROWS_KEPT_MAX);
     store.put_document(&format!("watch/v1/reconcile/{day}.json"), &report, until).await?;
     Ok(Nightly { day, counts: report.totals, is_whole: report.is_whole })
+}
+
+impl ReconcileError {
+    /// Whether trying again would end in the same way.
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            ReconcileError::NoDay | ReconcileError::NoMeasurements { .. } | ReconcileError::TooMuch(_) => true,
+            ReconcileError::Store(_) | ReconcileError::M3ter(_) | ReconcileError::TimeUp => false,
+        }
+    }
 }
 
 impl Report {
@@ -253,6 +279,15 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_night_has_its_turn_and_those_that_were_missed_are_made_up_for_a_week() {
+        let now_ms = 20_000 * DAY_MS + 5;
+        assert_eq!(next_night(0, now_ms), Some(19_998), "the first is the day before yesterday");
+        assert_eq!((next_night(19_998, now_ms), next_night(19_999, now_ms)), (None, None));
+        assert_eq!((next_night(19_997, now_ms), next_night(19_995, now_ms)), (Some(19_998), Some(19_996)));
+        assert_eq!(next_night(100, now_ms), Some(19_992));
+    }
 
     #[test]
     fn the_day_before_yesterday_is_reconciled_at_whatever_hour() {

@@ -88,7 +88,11 @@ struct DataField {
 /// # Errors
 /// [`RefreshError`]: nothing was replaced, but for [`RefreshError::Store`], where it may have been.
 pub async fn refresh(session: &Session<'_>, store: &Store, now_ms: i64, until: Instant) -> Result<Refreshed, RefreshError> {
-    let last = store.catalogue(until).await?;
+    let last = match store.catalogue(until).await {
+        // What cannot be read is replaced by what m3ter has; each day's own object keeps what was known before.
+        Err(StoreError::Unreadable { .. }) => None,
+        last => last?,
+    };
     let meters = all(session, List::Meters, until).await?;
     let accounts = all(session, List::Accounts, until).await?;
     let emptied = last.as_ref().is_some_and(|last| {

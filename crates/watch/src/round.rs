@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use m3ter_client::{Budget, NotAnswered, Session};
+use m3ter_client::{Budget, Session};
 use recovery::life::HORIZON_MS;
 use relay_core::limits::DAY_MS;
 use relay_store::{LedgerMode, Store, StoreError};
@@ -17,8 +17,18 @@ use crate::cursor::{Cursor, EVENTS_KEPT_MS, HOUR_MS};
 use crate::ingested::{ingested, oldest_unsettled_ms};
 use crate::look::{self, LookError, look};
 use crate::pass::{Pass, PassError, Passed};
-use crate::reconcile::{Nightly, ReconcileError, nightly};
+use crate::reconcile::{Nightly, ReconcileError, next_night, nightly};
 use crate::refresh::{RefreshError, Refreshed, refresh};
+
+/// How long after a chore was begun it is begun again, if it did not succeed.
+const RETRY_MS: i64 = HOUR_MS / 2;
+
+/// A chore that asks m3ter.
+#[derive(Clone, Copy)]
+enum Part {
+    Catalogue,
+    Reconciliation,
+}
 
 /// Until when each part may go on.
 #[derive(Clone, Copy, Debug)]
@@ -74,8 +84,8 @@ pub struct Round {
     pub looked: Option<Result<look::Counts, LookError>>,
     /// The catalogue.
     pub refreshed: Option<Result<Refreshed, RefreshError>>,
-    /// How long ago the catalogue was last refreshed, in seconds; `None` if it never was.
-    pub catalogue_age_s: Option<u64>,
+    /// How long ago the catalogue was last refreshed, in seconds; 28 days if it never was.
+    pub catalogue_age_s: u64,
     /// The ledger against m3ter.
     pub reconciled: Option<Result<Nightly, ReconcileError>>,
     /// Whether the cursor was kept.
@@ -83,10 +93,9 @@ pub struct Round {
 }
 
 impl Round {
-    /// Whether m3ter's events could not be read.
+    /// Whether m3ter's events could not be read, or could not be acted on.
     pub fn is_blind(&self) -> bool {
-        matches!(self.passed, Err(PassError::Events(NotAnswered::Refused { .. } | NotAnswered::GiveUp | NotAnswered::Unknown)))
-            || self.counts.unread_logs > 0
+        self.passed.is_err() || self.counts.unread_logs > 0
     }
 
     /// What failed, in the order of the parts: what was attempted, and why not.
@@ -127,7 +136,7 @@ impl Job<'_> {
             oldest_unsettled_s: None,
             looked: None,
             refreshed: None,
-            catalogue_age_s: None,
+            catalogue_age_s: 0,
             reconciled: None,
             kept,
         };
@@ -150,17 +159,57 @@ impl Job<'_> {
             cursor.looked_at = if looked.is_ok() { now_ms } else { cursor.looked_at };
             round.looked = Some(looked);
         }
-        if Cursor::is_due(cursor.refreshed_at, HOUR_MS, now_ms) && Instant::now() < times.chores {
-            let refreshed = refresh(m3ter, store, now_ms, times.chores).await;
-            cursor.refreshed_at = if refreshed.is_ok() { now_ms } else { cursor.refreshed_at };
-            round.refreshed = Some(refreshed);
+        // Whichever was tried less lately goes first: should it take all the time there is, the other has its turn the next time.
+        let mut parts = [Part::Catalogue, Part::Reconciliation];
+        if cursor.reconcile_tried_at < cursor.refresh_tried_at {
+            parts.reverse();
         }
-        round.catalogue_age_s = (cursor.refreshed_at > 0).then(|| seconds(now_ms.saturating_sub(cursor.refreshed_at)));
-        let is_due = Cursor::is_due(cursor.reconciled_at, DAY_MS, now_ms);
-        if self.ledger == LedgerMode::Full && is_due && Instant::now() < times.chores {
-            let reconciled = nightly(m3ter, store, now_ms, times.chores).await;
-            cursor.reconciled_at = if reconciled.is_ok() { now_ms } else { cursor.reconciled_at };
-            round.reconciled = Some(reconciled);
+        for part in parts {
+            if Instant::now() < times.chores {
+                match part {
+                    Part::Catalogue => self.refresh(m3ter, cursor, round).await,
+                    Part::Reconciliation => self.reconcile(m3ter, cursor, round).await,
+                }
+            }
+        }
+        let age_ms = now_ms.saturating_sub(cursor.refreshed_at).min(EVENTS_KEPT_MS);
+        round.catalogue_age_s = seconds(age_ms);
+    }
+
+    async fn refresh(&self, m3ter: &Session<'_>, cursor: &mut Cursor, round: &mut Round) {
+        let Job { store, now_ms, times, .. } = *self;
+        let is_due = Cursor::is_due(cursor.refreshed_at, HOUR_MS, now_ms);
+        if !is_due || !Cursor::is_due(cursor.refresh_tried_at, RETRY_MS, now_ms) {
+            return;
+        }
+        cursor.refresh_tried_at = now_ms;
+        self.note_try(cursor, round).await;
+        let refreshed = refresh(m3ter, store, now_ms, times.chores).await;
+        cursor.refreshed_at = if refreshed.is_ok() { now_ms } else { cursor.refreshed_at };
+        round.refreshed = Some(refreshed);
+    }
+
+    /// A day is reconciled once all that m3ter said about it was read.
+    async fn reconcile(&self, m3ter: &Session<'_>, cursor: &mut Cursor, round: &mut Round) {
+        let Job { store, now_ms, times, .. } = *self;
+        let Some(day) = next_night(cursor.reconciled_day, now_ms).filter(|_| self.ledger == LedgerMode::Full) else { return };
+        let is_settled = cursor.read_to.saturating_sub(HORIZON_MS) >= day.saturating_add(1).saturating_mul(DAY_MS);
+        if !is_settled || !Cursor::is_due(cursor.reconcile_tried_at, RETRY_MS, now_ms) {
+            return;
+        }
+        cursor.reconcile_tried_at = now_ms;
+        self.note_try(cursor, round).await;
+        let reconciled = nightly(m3ter, store, day, now_ms, times.chores).await;
+        if reconciled.as_ref().is_ok() || reconciled.as_ref().is_err_and(ReconcileError::is_lasting) {
+            cursor.reconciled_day = day;
+        }
+        round.reconciled = Some(reconciled);
+    }
+
+    /// So that what kills the round is not begun again by the next.
+    async fn note_try(&self, cursor: &Cursor, round: &mut Round) {
+        if round.kept.is_ok() {
+            round.kept = cursor.keep(self.store, self.times.settle).await;
         }
     }
 

@@ -41,6 +41,8 @@ pub struct CameFrom {
     pub rejected_for: Option<String>,
     /// When it was first sent: milliseconds since the epoch; `None` if it certainly never was.
     pub first_sent_at_ms: Option<i64>,
+    /// When it was quarantined: milliseconds since the epoch.
+    pub quarantined_at_ms: i64,
 }
 
 /// What a failure means.
@@ -103,12 +105,14 @@ fn duplicate<'a>(failure: &Failure, known: Known<'a>) -> Meaning<'a> {
     }
     let rejected = |reason: &str, detail: &str| Meaning::Rejected(rejection(failure, known, reason, detail.to_owned()));
     let send = rejected_send(failure, known.event_at_ms, known.lines);
-    if let Some(before) = known.came_from.and_then(|from| from.rejected_for.as_deref()) {
+    if let Some(from) = known.came_from
+        && let Some(before) = from.rejected_for.as_deref()
+    {
         return match before {
             UID_CONFLICT | DUPLICATE_OF_UNKNOWN => {
                 rejected(before, "expected a uid that m3ter does not have; it dropped this one again")
             }
-            _ => rejected(REPLAY_DROPPED, replay_dropped(send, known.lines)),
+            _ => rejected(REPLAY_DROPPED, replay_dropped(send, from, known.lines)),
         };
     }
     let Some(send) = send else {
@@ -123,7 +127,9 @@ fn duplicate<'a>(failure: &Failure, known: Known<'a>) -> Meaning<'a> {
     if !is_first(&copies, &others) {
         return rejected(UID_CONFLICT, "expected one content under one uid; m3ter keeps the first that it got");
     }
-    let is_sent_again = copies.len() > 1 || send.attempts > 1 || send.receives > 1 || send.origin.is_some();
+    // What came from the quarantine may have been sent before it went there.
+    let was_sent_before = known.came_from.is_some_and(|from| from.first_sent_at_ms.is_some());
+    let is_sent_again = copies.len() > 1 || send.attempts > 1 || send.receives > 1 || was_sent_before;
     match (is_sent_again, known.is_whole) {
         (true, _) => Meaning::Receipt,
         (false, false) => Meaning::Unread,
@@ -145,17 +151,21 @@ fn is_first(copies: &[&Line], others: &[&Line]) -> bool {
     }
 }
 
-fn replay_dropped(send: Option<&Line>, lines: &[Line]) -> &'static str {
-    let origin = |line: &Line| line.origin.clone();
-    let sends = lines.iter().filter(|line| send.is_some_and(|send| origin(line) == origin(send)));
+fn replay_dropped(send: Option<&Line>, from: &CameFrom, lines: &[Line]) -> &'static str {
     let (mut requests, mut may_be_more) = (0, false);
-    for line in sends {
-        requests += line.attempts;
-        may_be_more |= line.receives > 1;
+    for line in lines {
+        match send.is_some_and(|send| line.origin == send.origin) {
+            true => {
+                requests += line.attempts;
+                may_be_more |= line.receives > 1;
+            }
+            // A producer's own copy that came after the rejection may be the one that counts.
+            false => may_be_more |= line.sent_at.saturating_add(CLOCKS_MS) >= from.quarantined_at_ms,
+        }
     }
     match requests > 1 || may_be_more {
         true => {
-            "expected m3ter to have freed the uid of what it rejected; it dropped a copy of what was sent again. That was sent more than once, so another copy of it may count: look with reconcile before replay --new-uid"
+            "expected m3ter to have freed the uid of what it rejected; it dropped a copy of what was sent again. Another copy of it was sent, too, and may count: look with reconcile before replay --new-uid"
         }
         false => {
             "expected m3ter to have freed the uid of what it rejected; it has not, and dropped what was sent again: replay --new-uid is the way out"
@@ -176,9 +186,9 @@ fn rejection<'a>(failure: &Failure, known: Known<'a>, reason: &str, detail: Stri
     }
 }
 
-/// The quarantine entry that a send came from, if it came from one.
+/// The quarantine entry that a send came from, if it came from one. Other origins name a uid.
 pub fn entry_of(origin: Option<&LineOrigin>) -> Option<Uuid> {
-    origin?.of.parse().ok()
+    origin.filter(|origin| ["replay", "correction"].contains(&origin.kind.as_str()))?.of.parse().ok()
 }
 
 #[cfg(test)]

@@ -90,7 +90,6 @@ fn a_duplicate_is_the_receipt_of_a_send_that_was_made_again() {
         vec![line(5, ORIGINAL, none()), line(9, ORIGINAL, none())],
         vec![line(5, ORIGINAL, serde_json::json!({"attempts": 2}))],
         vec![line(5, ORIGINAL, serde_json::json!({"receives": 2}))],
-        vec![line(5, ORIGINAL, serde_json::json!({"origin": {"kind": "replay", "of": "x"}}))],
     ] {
         check(&duplicate, known(&lines), "receipt");
         let near = Known { is_whole: false, ..known(&lines) };
@@ -149,7 +148,8 @@ fn where_the_order_of_two_contents_is_open_each_that_m3ter_drops_is_kept() {
 #[test]
 fn a_replay_of_a_rejection_is_never_a_receipt() {
     let origin = serde_json::json!({"origin": {"kind": "replay", "of": "q"}});
-    let from = |reason: &str| CameFrom { rejected_for: Some(reason.into()), first_sent_at_ms: Some(3) };
+    let from =
+        |reason: &str| CameFrom { rejected_for: Some(reason.into()), first_sent_at_ms: Some(3), quarantined_at_ms: 8_000_000 };
     let lines = [line(5_000, ORIGINAL, none()), line(9_000, ORIGINAL, origin.clone())];
     let duplicate = failure("DuplicateUid", Some(ORIGINAL));
     let (rejected, conflict, foreign) = (from("UndefinedMeter"), from("UidConflict"), from("DuplicateOfUnknown"));
@@ -167,7 +167,7 @@ fn a_replay_of_a_rejection_is_never_a_receipt() {
         Some("DuplicateOfUnknown")
     );
     // What was never rejected, only uncertain, is proven by the duplicate.
-    let uncertain = CameFrom { rejected_for: None, first_sent_at_ms: Some(3) };
+    let uncertain = CameFrom { rejected_for: None, first_sent_at_ms: Some(3), quarantined_at_ms: 8_000_000 };
     check(&duplicate, Known { came_from: Some(&uncertain), ..known(&lines) }, "receipt");
 }
 

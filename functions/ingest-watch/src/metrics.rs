@@ -27,9 +27,9 @@ pub const METRICS: [Metric; 22] = [
     metric("OutsideWindow", "Count", "open entries that have left it: replay refuses them"),
     metric("LookFailed", "Count", "looks at the quarantine that ended without a count"),
     metric("SkeletonAccounts", "Count", "accounts that m3ter made by itself since the catalogue was last refreshed"),
-    metric("CatalogueAgeSeconds", "Seconds", "time since the catalogue was last refreshed"),
+    metric("CatalogueAgeSeconds", "Seconds", "time since the catalogue was last refreshed; 28 days if it never was"),
     metric("Unreconciled", "Count", "differences between ledger and m3ter that nothing explains"),
-    metric("ReconcileFailed", "Count", "reconciliations that came to no result"),
+    metric("ReconcileFailed", "Count", "reconciliations that came to no result, or compared only a part"),
     metric("Unreadable", "Count", "objects of the store that could not be read"),
     metric("Duration", "Milliseconds", "time from event to answer"),
 ];
@@ -89,10 +89,18 @@ fn values(round: &Round) -> Values {
     if let Some(Ok(refreshed)) = &round.refreshed {
         values.push(("SkeletonAccounts", json!(refreshed.new_skeletons)));
     }
-    values.extend(round.catalogue_age_s.map(|age| ("CatalogueAgeSeconds", json!(age))));
+    values.push(("CatalogueAgeSeconds", json!(round.catalogue_age_s)));
     if let Some(reconciled) = &round.reconciled {
-        values.push(("ReconcileFailed", json!(u8::from(reconciled.is_err()))));
-        values.extend(reconciled.as_ref().ok().map(|nightly| ("Unreconciled", json!(nightly.counts.unexplained))));
+        // What was compared in part says what differs, and not that nothing does.
+        let is_whole = reconciled.as_ref().is_ok_and(|nightly| nightly.is_whole);
+        values.push(("ReconcileFailed", json!(u8::from(!is_whole))));
+        values.extend(
+            reconciled
+                .as_ref()
+                .ok()
+                .into_iter()
+                .flat_map(|nightly| known([("Unreconciled", nightly.counts.unexplained)], is_whole)),
+        );
     }
     values.push(("Unreadable", json!(unreadable)));
     values

@@ -4,7 +4,7 @@ use m3ter_client::NotAnswered;
 use watch::counts::Counts;
 use watch::look::LookError;
 use watch::pass::{PassError, Passed};
-use watch::reconcile::ReconcileError;
+use watch::reconcile::{Nightly, ReconcileError};
 use watch::refresh::Refreshed;
 
 use super::*;
@@ -19,7 +19,7 @@ fn round() -> Round {
         oldest_unsettled_s: Some(60),
         looked: Some(Ok(look::Counts { is_whole: true, ..look::Counts::default() })),
         refreshed: Some(Ok(Refreshed { new_skeletons: 0, ..Refreshed::default() })),
-        catalogue_age_s: Some(0),
+        catalogue_age_s: 0,
         reconciled: Some(Err(ReconcileError::TimeUp)),
         kept: Ok(()),
     }
@@ -78,7 +78,7 @@ fn what_failed_or_was_not_due_says_no_count() {
     let counts = Counts { events: 2, ..Counts::default() };
     let cut = Round { counts, passed: Err(PassError::Events(NotAnswered::Later)), ..round() };
     let line = parsed(Some(&cut)).remove(0);
-    assert_eq!((&line["Events"], line.get("Rejected"), &line["EventsUnreadable"]), (&json!(2), None, &json!(0)));
+    assert_eq!((&line["Events"], line.get("Rejected"), &line["EventsUnreadable"]), (&json!(2), None, &json!(1)));
 }
 
 #[test]
@@ -100,4 +100,17 @@ fn the_level_says_whether_a_person_must_act() {
     assert_eq!(level(Some(&Round { looked: Some(Ok(late)), ..calm() })), "warn");
     assert_eq!(level(Some(&Round { counts: Counts { calculation_errors: 1, ..Counts::default() }, ..calm() })), "warn");
     assert_eq!(level(Some(&Round { counts: Counts { unread_logs: 1, ..Counts::default() }, ..calm() })), "error");
+}
+
+#[test]
+fn a_reconciliation_that_compared_only_a_part_has_not_found_that_both_sides_agree() {
+    let nightly = |is_whole, unexplained| {
+        let counts = watch::reconcile::Counts { unexplained, ..watch::reconcile::Counts::default() };
+        let nightly = Nightly { day: jiff::civil::date(2026, 11, 20), counts, is_whole };
+        let line = parsed(Some(&Round { reconciled: Some(Ok(nightly)), ..round() })).remove(0);
+        (line["ReconcileFailed"].clone(), line.get("Unreconciled").cloned())
+    };
+    assert_eq!(nightly(true, 0), (json!(0), Some(json!(0))));
+    assert_eq!(nightly(false, 0), (json!(1), None));
+    assert_eq!(nightly(false, 2), (json!(1), Some(json!(2))));
 }
