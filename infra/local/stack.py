@@ -22,9 +22,15 @@ from infra.local.function import FUNCTIONS, log_groups
 from infra.local.settings import CODE_URI, DEPLOY_DEADLINE_S, REGION, STACK_NAME, TEMPLATE
 from infra.local.wait import until
 
+INVOKE_TIMEOUT_S = 300
+"""The template gives ingest-watch 290 s: its first round after many tests has thousands of m3ter's events to fetch."""
+
 
 def client(emulator: Emulator, service: str) -> Any:
-    """A client of AWS's own Python SDK for `service`, aimed at the emulator. Each call may take 30 s, and is tried once."""
+    """A client of AWS's own Python SDK for `service`, aimed at the emulator.
+
+    Each call may take 30 s, or as long as the slowest function that it invokes; and is tried once.
+    """
     return boto3.client(
         service,
         endpoint_url=emulator.url,
@@ -33,7 +39,7 @@ def client(emulator: Emulator, service: str) -> Any:
         aws_secret_access_key=SECRET_ACCESS_KEY,
         config=Config(
             connect_timeout=5,
-            read_timeout=30,
+            read_timeout=INVOKE_TIMEOUT_S if service == "lambda" else 30,
             retries={"total_max_attempts": 1},
             s3={"addressing_style": "path"},
             proxies={},

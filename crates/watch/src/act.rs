@@ -35,8 +35,6 @@ const TOGETHER: usize = 5_000;
 const UNDER_WAY_MS: i64 = 16 * 60_000;
 /// An event that comes so soon after a send is about that one.
 const PROMPT_MS: i64 = 2 * 60_000;
-/// Events that lie further apart are settled apart: each time reads the ledger of its own hours.
-const SLICE_MS: u64 = 6 * HOUR_MS.unsigned_abs();
 /// What was sent has a line in the ledger by then, however often its invocations died: a younger event is not yet called a copy of
 /// nothing, and waits for the look of the next hour.
 const UNSETTLED_MS: i64 = HOUR_MS;
@@ -87,8 +85,7 @@ pub(crate) async fn act(
     let (mut waiting, mut part, mut told) = (0, 0, Vec::<Told<'_>>::new());
     let mut logs = pin!(stream::iter(news).map(|new| read(m3ter, new, here)).buffered(LOGS));
     while let Some((event, log)) = logs.next().await {
-        let is_far = |first: &Told<'_>| first.event.at_ms > 0 && first.event.at_ms.abs_diff(event.at_ms) > SLICE_MS;
-        if told.len() >= TOGETHER || told.first().is_some_and(is_far) {
+        if told.len() >= TOGETHER {
             part += 1;
             waiting += settle(store, &told, part, here, counts).await?;
             told.clear();
