@@ -61,18 +61,24 @@ pub fn read_rows(stream: impl Read, own: &[&str], sink: &mut RowSink<'_>) -> Res
     let gauge = Gauge::default();
     let mut gauged = BufReader::with_capacity(BUFFER_BYTES, Gauged::new(stream, &gauge, ROW_BYTES_MAX));
     let ending = ending(gauged.fill_buf().map_err(Stop::Unreadable)?);
-    // So that the last row ends like all others, and its line can be told.
-    let mut reader = csv::ReaderBuilder::new().from_reader(gauged.chain(ending));
+    // So that the last row ends like all others, and its line can be told; and so that it is seen to have ended.
+    let mut reader = csv::ReaderBuilder::new().from_reader(gauged.chain(ending).chain(END_ROW));
     let header = reader.byte_headers().map_err(|error| worded(error, &gauge))?.clone();
-    if header.is_empty() {
+    if is_end(&header) {
         return Ok(());
     }
+    is_closed(&header, 1)?;
     let columns = columns(&header, own)?;
     let places: Vec<Option<usize>> =
         own.iter().map(|wanted| header.iter().position(|name| name.trim_ascii() == wanted.as_bytes())).collect();
     let (mut row, mut text) = (csv::ByteRecord::new(), String::new());
     loop {
-        let written = match reader.read_byte_record(&mut row) {
+        let read = reader.read_byte_record(&mut row);
+        if is_end(&row) {
+            return Ok(());
+        }
+        is_closed(&row, line_of(&row, reader.position(), b"\n"))?;
+        let written = match read {
             Ok(false) => return Ok(()),
             Ok(true) => {
                 text.clear();
@@ -84,6 +90,23 @@ pub fn read_rows(stream: impl Read, own: &[&str], sink: &mut RowSink<'_>) -> Res
         let cell = |place: &Option<usize>| row.get((*place)?).and_then(|bytes| str::from_utf8(bytes).ok());
         let cells: Vec<&str> = places.iter().map(|place| cell(place).unwrap_or_default()).collect();
         sink(line_of(&row, reader.position(), ending), &cells, written.map(|()| text.as_str()))?;
+    }
+}
+
+/// What is read after the table: a row of its own, unless a quote is still open there. No text of a table holds the character.
+const END_ROW: &[u8] = b"\"\0end\"\n";
+/// The same, as it is read.
+const END: &[u8] = b"\0end";
+
+fn is_end(row: &csv::ByteRecord) -> bool {
+    row.len() == 1 && row.get(0) == Some(END)
+}
+
+/// A quote that is never closed makes one cell of all that follows, and every row in it would be lost without a word.
+fn is_closed(row: &csv::ByteRecord, line: u64) -> Result<(), Stop> {
+    match row.as_slice().windows(END.len()).rev().take(END.len() + 2).any(|bytes| bytes == END) {
+        false => Ok(()),
+        true => Err(Stop::at(line, Reason::EnvelopeInvalid, "expected the quote that opens in this row to be closed".to_owned())),
     }
 }
 
@@ -313,6 +336,19 @@ mod tests {
         let endless = (&b"meter,account,ts\nm,a,\""[..]).chain(std::io::repeat(b'x'));
         let found = collect(|sink| read(endless, sink));
         assert!(found.as_ref().is_err_and(|text| text.ends_with(&*too_large().detail)), "{found:?}");
+    }
+
+    #[test]
+    fn rows_behind_a_quote_that_is_never_closed_are_not_lost_without_a_word() {
+        for ending in ["\n", "\r\n"] {
+            let rows = ["meter,account,ts,what.note", "m,a,t,fine", "m,a,t,\"5 inch", "m,a,t,x", "m,a,t,y"];
+            for last in ["", ending] {
+                let told = collect(|sink| read((rows.join(ending) + last).as_bytes(), sink)).unwrap_err();
+                assert!(told.contains('3') && told.ends_with("expected the quote that opens in this row to be closed"), "{told}");
+            }
+        }
+        assert!(collect(|sink| read(&b"meter,account,\"ts\nm,a,t\n"[..], sink)).is_err(), "nor in the header");
+        assert_eq!(collect(|sink| read(&b""[..], sink)), Ok(Vec::new()));
     }
 
     #[test]
