@@ -3,16 +3,17 @@
 import json
 import subprocess
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from infra.local import function
 from infra.local.settings import COMMAND_BINARY, require
-from infra.local.setup import Local
+from infra.local.setup import Local, local
 from infra.local.stack import store_place
 from infra.local.wait import until
-from tests.e2e import messages, usage
+from tests.e2e import messages, sdk, usage
 
 QUARANTINED_DEADLINE_S = 60.0
 """Longest wait for two messages to be drained; it takes 2 to 3 s."""
@@ -20,7 +21,13 @@ QUARANTINED_DEADLINE_S = 60.0
 DAYS_AGO_MS = 31 * 24 * 3600 * 1000
 """Within five days of the 35 for which m3ter recognises a uid."""
 
-pytestmark = pytest.mark.usefixtures("meter")
+
+@pytest.fixture(scope="module")
+def relay() -> Iterator[Local]:
+    """A relay of its own: what m3ter said about other tests need not be fetched first, which takes minutes."""
+    with local("ingest-watch") as running:
+        sdk.create_meter(running.sandbox, usage.METER, ["calls"])
+        yield running
 
 
 def _look(relay: Local) -> dict[str, Any]:

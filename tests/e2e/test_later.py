@@ -22,7 +22,16 @@ METER = "storage"
 @pytest.fixture(scope="module")
 def freeing() -> Iterator[Local]:
     """A relay of its own, whose m3ter frees the uid of what it rejected."""
-    with local("later", frees_rejected_uids=True) as running:
+    with local("later-freeing", frees_rejected_uids=True) as running:
+        sdk.create_meter(running.sandbox, usage.METER, ["calls"])
+        yield running
+
+
+@pytest.fixture(scope="module")
+def keeping() -> Iterator[Local]:
+    """The same with an m3ter that keeps the uid of what it rejected."""
+    with local("later-keeping") as running:
+        sdk.create_meter(running.sandbox, usage.METER, ["calls"])
         yield running
 
 
@@ -60,7 +69,6 @@ def test_what_m3ter_rejected_later_is_replayed_once_its_meter_exists_and_the_boo
     freeing: Local, mark: str
 ) -> None:
     relay = freeing
-    sdk.create_meter(relay.sandbox, usage.METER, ["calls"])
     uid = _reject_later(relay, mark)
     [day] = {line["ts"][:10] for line in relay.sandbox.ledger()["measurements"] if line["account"] == mark}
     reconcile = ["reconcile", "--day", day, "--account", mark, "--json"]
@@ -83,8 +91,8 @@ def test_what_m3ter_rejected_later_is_replayed_once_its_meter_exists_and_the_boo
     assert mark not in _command(relay, "quarantine", "list", "--account", mark)
 
 
-@pytest.mark.usefixtures("meter")
-def test_where_m3ter_keeps_the_uid_of_what_it_rejected_a_new_uid_is_the_way_out(relay: Local, mark: str) -> None:
+def test_where_m3ter_keeps_the_uid_of_what_it_rejected_a_new_uid_is_the_way_out(keeping: Local, mark: str) -> None:
+    relay = keeping
     uid = _reject_later(relay, mark)
     sdk.create_meter(relay.sandbox, METER, ["calls"])
     queue = ["--queue-url", relay.outputs["QueueUrl"]]
