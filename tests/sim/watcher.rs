@@ -100,7 +100,7 @@ pub(crate) async fn catch_up(world: &Arc<World>) {
     nature.pass(if lived_long { 25 * HOUR_MS } else { WAIT_MS }).await;
     for _ in 0..ROUNDS_TO_CATCH_UP {
         let round = watcher.round().await;
-        if round.is_some_and(|round| round.passed.is_ok_and(|passed| passed.is_whole && passed.counts.waiting == 0)) {
+        if round.is_some_and(|round| round.counts.waiting == 0 && round.passed.is_ok_and(|passed| passed.is_whole)) {
             return;
         }
         nature.pass(WAIT_MS).await;

@@ -138,10 +138,7 @@ mod tests {
     use crate::read::{collect, collect_all};
 
     fn check(text: &str, expected: Result<&[(u64, &str)], &str>) {
-        let found = collect(|sink| read(text.as_bytes(), sink));
-        let expected =
-            expected.map(|found| found.iter().map(|(line, text)| (*line, (*text).to_owned())).collect()).map_err(str::to_owned);
-        assert_eq!(found, expected, "{text}");
+        crate::read::check(|bytes, sink| read(bytes, sink), text, expected);
     }
 
     #[test]

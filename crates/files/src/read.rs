@@ -102,6 +102,19 @@ pub(crate) fn collect(read: impl FnOnce(&mut dyn Sink) -> Result<(), Stop>) -> R
     }
 }
 
+/// Reads `text` and holds what is handed over against what is expected.
+#[cfg(test)]
+#[track_caller]
+pub(crate) fn check(
+    read: impl FnOnce(&[u8], &mut dyn Sink) -> Result<(), Stop>,
+    text: &str,
+    expected: Result<&[(u64, &str)], &str>,
+) {
+    let found = collect(|sink| read(text.as_bytes(), sink));
+    let owned = |found: &[(u64, &str)]| found.iter().map(|(line, text)| (*line, (*text).to_owned())).collect();
+    assert_eq!(found, expected.map(owned).map_err(str::to_owned), "{text}");
+}
+
 /// What a reader hands to a sink that goes on: line, and text or the reason.
 #[cfg(test)]
 pub(crate) fn collect_all(read: impl FnOnce(&mut dyn Sink) -> Result<(), Stop>) -> Vec<(u64, String)> {

@@ -113,14 +113,13 @@ impl Event {
             }
         }
         for told in &self.failures {
-            let of_uid = failures.iter_mut().find(|failure| failure.uid == told.uid || told.uid.is_none());
-            match of_uid {
-                Some(failure) if failure.kind == UNNAMED => {
-                    failure.kind.clone_from(&told.kind);
-                    failure.words.clone_from(&told.words);
-                }
-                Some(_) => {}
-                None => failures.push(told.clone()),
+            let is_of = |failure: &&mut Failure| failure.uid == told.uid || told.uid.is_none();
+            let mut of_uid = failures.iter_mut().filter(is_of).collect::<Vec<_>>();
+            if let Some(failure) = of_uid.iter_mut().find(|failure| failure.kind == UNNAMED) {
+                failure.kind.clone_from(&told.kind);
+                failure.words.clone_from(&told.words);
+            } else if !of_uid.iter().any(|failure| failure.kind == told.kind || told.uid.is_none()) {
+                failures.push(told.clone());
             }
         }
         failures
@@ -197,6 +196,18 @@ impl About {
         }
     }
 
+    /// Of two failures of one measurement the one that matters: that it was counted all the same hides no rejection, nor does it that a
+    /// copy was dropped.
+    fn worse(self, other: About) -> About {
+        let rank = |about: &About| match about.kind.as_deref() {
+            None => 0,
+            Some(CALCULATION_ERROR) => 1,
+            Some(DUPLICATE_UID) => 2,
+            Some(kind) => 3 + u8::from(KNOWN.contains(&kind)),
+        };
+        if rank(&other) > rank(&self) { other } else { self }
+    }
+
     fn or(self, outer: &About) -> About {
         match self.kind {
             Some(_) => self,
@@ -225,12 +236,15 @@ fn look_into(raw: &RawValue, outer: &About, depth: usize, failures: &mut Vec<Fai
     let nested: Vec<&RawValue> =
         members.iter().filter(|(name, _)| !FIELDS.contains(&name.as_str())).map(|(_, raw)| *raw).collect();
     // Beside a measurement may stand a list of what is wrong with it.
-    let beside = || nested.iter().find_map(|raw| about_within(raw, depth + 1));
     let holds_measurement = nested.iter().any(|raw| holds_measurement(raw, depth + 1));
-    let about = match (own.kind.is_some(), holds_measurement) {
-        (false, true) => beside().unwrap_or(own).or(outer),
-        _ => own.or(outer),
+    let own = match holds_measurement {
+        true => nested
+            .iter()
+            .filter(|raw| !self::holds_measurement(raw, depth + 1))
+            .fold(own, |worst, raw| worst.worse(about_within(raw, depth + 1))),
+        false => own,
     };
+    let about = own.or(outer);
     let before = failures.len();
     for raw in nested {
         // What describes the measurement beside it is no failure of its own.
@@ -257,21 +271,17 @@ fn failure(raw: &RawValue, members: &BTreeMap<String, &RawValue>, about: About, 
     }
 }
 
-/// A type and words that stand somewhere within, outside of any measurement.
-fn about_within(raw: &RawValue, depth: usize) -> Option<About> {
+/// Type and words of the worst that is said somewhere within.
+fn about_within(raw: &RawValue, depth: usize) -> About {
     if depth > DEPTH_MAX {
-        return None;
+        return About::default();
     }
     if raw.get().starts_with('[') {
-        let parts: Vec<&RawValue> = serde_json::from_str(raw.get()).ok()?;
-        return parts.into_iter().find_map(|part| about_within(part, depth + 1));
+        let parts: Vec<&RawValue> = serde_json::from_str(raw.get()).unwrap_or_default();
+        return parts.into_iter().fold(About::default(), |worst, part| worst.worse(about_within(part, depth + 1)));
     }
     let members = members(raw);
-    if is_measurement(&members) {
-        return None;
-    }
-    let own = About::of(&members);
-    if own.kind.is_some() { Some(own) } else { members.values().find_map(|raw| about_within(raw, depth + 1)) }
+    members.values().fold(About::of(&members), |worst, raw| worst.worse(about_within(raw, depth + 1)))
 }
 
 fn holds_measurement(raw: &RawValue, depth: usize) -> bool {

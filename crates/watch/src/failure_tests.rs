@@ -137,3 +137,25 @@ fn what_is_no_log_or_not_all_of_it_is_not_read_as_one() {
         assert_eq!(Event::is_log(answer.as_bytes()), expected, "{answer}");
     }
 }
+
+#[test]
+fn of_several_failures_of_one_measurement_none_hides_that_it_was_rejected() {
+    for others in ["CalculationError", "DuplicateUid"] {
+        for errors in [
+            format!(r#"[{{"type":"{others}"}},{{"type":"MissingField"}}]"#),
+            format!(r#"[{{"type":"MissingField"}},{{"type":"{others}"}}]"#),
+        ] {
+            let log = format!(r#"[{{"errors":{errors},"measurement":{ORIGINAL}}}]"#);
+            assert_eq!(told(&failures_of(log.as_bytes())), [("MissingField", Some("u-1"), true)], "{log}");
+            let log = format!(r#"[{{"type":"{others}","errors":{errors},"measurement":{ORIGINAL}}}]"#);
+            assert_eq!(told(&failures_of(log.as_bytes())), [("MissingField", Some("u-1"), true)], "{log}");
+        }
+    }
+    let named = event(r#"{"id":"e","m3terEvent":{"type":"MissingField","uid":"u-1"}}"#);
+    let log = format!(r#"[{{"type":"CalculationError","measurement":{ORIGINAL}}}]"#);
+    assert_eq!(
+        told(&named.with_log(log.as_bytes())),
+        [("CalculationError", Some("u-1"), true), ("MissingField", Some("u-1"), false)],
+        "event and log tell of two"
+    );
+}

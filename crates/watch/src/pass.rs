@@ -43,11 +43,9 @@ pub struct Pass<'a> {
     pub settle_until: Instant,
 }
 
-/// What a look came to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What a look came to, besides its counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Passed {
-    /// What was done.
-    pub counts: Counts,
     /// Whether every event of its span was listed, and acted on or left for a deeper look.
     pub is_whole: bool,
 }
@@ -123,7 +121,7 @@ impl Pass<'_> {
                 cursor.all_read_at = self.now_ms;
             }
         }
-        Ok(Passed { counts: counts.clone(), is_whole })
+        Ok(Passed { is_whole })
     }
 
     async fn act(

@@ -153,20 +153,21 @@ pub async fn reconcile(
     };
     let usage = ask::usage(session, &wanted, &mut names, &mut |done, of| tell(Step::M3ter, done, of)).await?;
     unread.extend(usage.unread);
-    let compared = compare(totals.tallies(), &usage.counted, &explanations, &usage.meters);
-    let is = |wanted: fn(&Row) -> bool| compared.rows.iter().filter(|row| wanted(row)).count() as u64;
-    let counts = Counts {
-        measurements,
-        rows: compared.rows.len() as u64,
-        agree: is(|row| row.agrees),
-        explained: is(|row| !row.agrees && row.unexplained.is_zero()),
-        unexplained: is(|row| !row.unexplained.is_zero()),
-        contested,
-        lines_without_measurement,
-        odd_numbers: totals.odd_numbers(),
-    };
+    let mut counts =
+        Counts { measurements, contested, lines_without_measurement, odd_numbers: totals.odd_numbers(), ..Counts::default() };
+    let mut rows = Vec::new();
+    let unconfigured = compare(totals.tallies(), &usage.counted, &explanations, &usage.meters, &mut |row| {
+        counts.rows += 1;
+        match (row.agrees, row.unexplained.is_zero()) {
+            (true, _) => counts.agree += 1,
+            (false, true) => counts.explained += 1,
+            (false, false) => counts.unexplained += 1,
+        }
+        if question.all_rows || !row.agrees {
+            rows.push(row);
+        }
+    });
     let unknown = usage.meters.iter().filter(|(_, fields)| **fields == compare::Fields::NoMeter);
-    let unconfigured = compared.unconfigured.iter();
     let is_whole = unread.is_empty() && lines_without_measurement == 0 && counts.odd_numbers == 0;
     let mut report = Report {
         from_day: question.from_day.to_string(),
@@ -175,18 +176,16 @@ pub async fn reconcile(
         accounts: question.accounts.iter().cloned().collect(),
         horizon,
         totals: counts,
-        rows: compared.rows,
+        rows,
         more_rows: 0,
         unknown_meters: unknown.map(|(code, _)| code.to_string()).collect(),
         unconfigured: unconfigured
+            .iter()
             .map(|(meter, field)| Unconfigured { meter: meter.to_string(), field: field.to_string() })
             .collect(),
         unread,
         is_whole,
     };
-    if !question.all_rows {
-        report.rows.retain(|row| !row.agrees);
-    }
     report.keep(ROWS_MAX);
     Ok(report)
 }

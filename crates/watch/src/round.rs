@@ -78,6 +78,8 @@ pub struct Round {
     pub cursor_age_s: u64,
     /// Measurements by meter that are past the horizon now.
     pub ingested: BTreeMap<String, u64>,
+    /// Whether that could be counted, as far as there was time.
+    pub counted: Result<(), StoreError>,
     /// How long the oldest measurement has been accepted that is not past the horizon, in seconds.
     pub oldest_unsettled_s: Option<u64>,
     /// The look at the quarantine.
@@ -105,6 +107,7 @@ impl Round {
         }
         let parts = [
             ("reading m3ter's events", failed(Some(&self.passed))),
+            ("counting what was ingested", failed(Some(&self.counted))),
             ("looking at the quarantine", failed(self.looked.as_ref())),
             ("refreshing the catalogue", failed(self.refreshed.as_ref())),
             ("reconciling", failed(self.reconciled.as_ref())),
@@ -133,6 +136,7 @@ impl Job<'_> {
             passed,
             cursor_age_s: seconds(now_ms.saturating_sub(cursor.read_to).min(EVENTS_KEPT_MS)),
             ingested: BTreeMap::new(),
+            counted: Ok(()),
             oldest_unsettled_s: None,
             looked: None,
             refreshed: None,
@@ -151,7 +155,10 @@ impl Job<'_> {
     async fn chores(&self, m3ter: &Session<'_>, cursor: &mut Cursor, round: &mut Round) {
         let Job { store, now_ms, times, .. } = *self;
         if self.ledger != LedgerMode::Off && cursor.read_to > 0 {
-            let _ = timeout_at(times.chores, self.count_ingested(cursor, round)).await;
+            // What there is no time for is counted the next time: the cursor says how far it came.
+            if let Ok(counted) = timeout_at(times.chores, self.count_ingested(cursor, round)).await {
+                round.counted = counted;
+            }
         }
         if Cursor::is_due(cursor.looked_at, HOUR_MS, now_ms) {
             let late = |_| Err(LookError::TimeUp);
@@ -213,7 +220,6 @@ impl Job<'_> {
         }
     }
 
-    /// A count that cannot be made now is made the next time: the cursor says how far it came.
     async fn count_ingested(&self, cursor: &mut Cursor, round: &mut Round) -> Result<(), StoreError> {
         let settled_ms = cursor.read_to.saturating_sub(HORIZON_MS);
         loop {

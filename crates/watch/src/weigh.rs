@@ -19,6 +19,8 @@ const CLOCKS_MS: i64 = 60_000;
 /// Two sends that are further apart reached m3ter in that order: a quarter of an hour that a request may be late, and clocks.
 const ORDER_MS: i64 = 30 * 60_000;
 
+const CONFLICT_DETAIL: &str = "expected one content under one uid; m3ter keeps the first that it got";
+
 /// What is known besides the failure.
 #[derive(Clone, Copy, Debug)]
 pub struct Known<'a> {
@@ -121,11 +123,15 @@ fn duplicate<'a>(failure: &Failure, known: Known<'a>) -> Meaning<'a> {
             false => Meaning::Unread,
         };
     };
+    if let Some(second) = second_content(failure, known.lines) {
+        let conflict = rejection(failure, known, UID_CONFLICT, CONFLICT_DETAIL.to_owned());
+        return Meaning::Rejected(Rejection { line: Some(second), ..conflict });
+    }
     // What m3ter gave back, and what no line has, was sent by somebody else.
     let is_copy = |line: &&Line| is_of(failure, line).unwrap_or(line.content_hash == send.content_hash);
     let (copies, others): (Vec<&Line>, Vec<&Line>) = known.lines.iter().partition(is_copy);
     if !is_first(&copies, &others) {
-        return rejected(UID_CONFLICT, "expected one content under one uid; m3ter keeps the first that it got");
+        return rejected(UID_CONFLICT, CONFLICT_DETAIL);
     }
     // What came from the quarantine may have been sent before it went there.
     let was_sent_before = known.came_from.is_some_and(|from| from.first_sent_at_ms.is_some());
@@ -137,6 +143,14 @@ fn duplicate<'a>(failure: &Failure, known: Known<'a>) -> Meaning<'a> {
             rejected(DUPLICATE_OF_UNKNOWN, "expected a uid that nobody else sends; the ledger shows one send of it, made once")
         }
     }
+}
+
+/// The last send of another content than the first, where m3ter does not say which of them it dropped: then it is held to be that
+/// one, since a copy of the first is nothing to keep.
+fn second_content<'a>(failure: &Failure, lines: &'a [Line]) -> Option<&'a Line> {
+    let first = lines.iter().min_by_key(|line| line.sent_at)?;
+    let is_mute = lines.iter().all(|line| is_of(failure, line).is_none());
+    lines.iter().filter(|line| is_mute && line.content_hash != first.content_hash).max_by_key(|line| line.sent_at)
 }
 
 /// Whether m3ter had accepted one of `copies` before any of the `others` can have been sent. Where late requests and wrong clocks leave

@@ -13,7 +13,7 @@ use super::*;
 fn round() -> Round {
     Round {
         counts: Counts::default(),
-        passed: Ok(Passed { counts: Counts::default(), is_whole: true }),
+        passed: Ok(Passed { is_whole: true }),
         cursor_age_s: 0,
         ingested: [("m".to_owned(), 5)].into(),
         oldest_unsettled_s: Some(60),
@@ -21,6 +21,7 @@ fn round() -> Round {
         refreshed: Some(Ok(Refreshed { new_skeletons: 0, ..Refreshed::default() })),
         catalogue_age_s: 0,
         reconciled: Some(Err(ReconcileError::TimeUp)),
+        counted: Ok(()),
         kept: Ok(()),
     }
 }

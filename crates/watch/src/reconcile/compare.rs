@@ -34,25 +34,21 @@ pub(crate) enum Fields {
     Known(BTreeSet<Arc<str>>),
 }
 
-/// What came of a comparison.
-#[derive(Debug, Default)]
-pub(crate) struct Compared {
-    /// All rows, in the order of their places.
-    pub(crate) rows: Vec<Row>,
-    /// Fields that measurements hold and m3ter sums not, since their meter has no such field: meter and field.
-    pub(crate) unconfigured: BTreeSet<(Arc<str>, Arc<str>)>,
-}
+/// Fields that measurements hold and m3ter sums not, since their meter has no such field: meter and field.
+pub(crate) type Unconfigured = BTreeSet<(Arc<str>, Arc<str>)>;
 
-/// Holds `ledger` against `m3ter`, at the places of `meters` alone: the others could not be asked about.
+/// Holds `ledger` against `m3ter`, at the places of `meters` alone: the others could not be asked about. Each row goes to `each`, in the order of
+/// their places: there may be as many as places and fields, and nearly all agree.
 pub(crate) fn compare(
     ledger: &BTreeMap<Place, Tally>,
     m3ter: &BTreeMap<Place, Counted>,
     explanations: &Explanations,
     meters: &BTreeMap<Arc<str>, Fields>,
-) -> Compared {
+    each: &mut dyn FnMut(Row),
+) -> Unconfigured {
     let places: BTreeSet<&Place> = ledger.keys().chain(m3ter.keys()).chain(explanations.keys()).collect();
     let (no_tally, no_count, no_explanations) = (Tally::default(), Counted::default(), BTreeMap::new());
-    let mut compared = Compared::default();
+    let mut unconfigured = Unconfigured::new();
     for place in places {
         let Some(fields) = meters.get(&place.meter) else { continue };
         let tally = ledger.get(place).unwrap_or(&no_tally);
@@ -63,12 +59,12 @@ pub(crate) fn compare(
             continue;
         }
         let count = Sum { positive: Decimal::from(tally.count), negative: Decimal::default() };
-        compared.rows.push(row(place, None, &count, &counted.count, explanations));
+        each(row(place, None, &count, &counted.count, explanations));
         let wanted: BTreeSet<&Arc<str>> = match fields {
             Fields::NoMeter => tally.sums.keys().collect(),
             Fields::Known(fields) => {
                 let others = tally.sums.keys().filter(|field| !fields.contains(*field));
-                compared.unconfigured.extend(others.map(|field| (Arc::clone(&place.meter), Arc::clone(field))));
+                unconfigured.extend(others.map(|field| (Arc::clone(&place.meter), Arc::clone(field))));
                 fields.iter().collect()
             }
         };
@@ -76,10 +72,10 @@ pub(crate) fn compare(
         for field in wanted {
             let ours = tally.sums.get(field).unwrap_or(&no_sum);
             let theirs = counted.sums.get(field).unwrap_or(&nothing);
-            compared.rows.push(row(place, Some(field), ours, theirs, explanations));
+            each(row(place, Some(field), ours, theirs, explanations));
         }
     }
-    compared
+    unconfigured
 }
 
 fn row(
@@ -142,6 +138,17 @@ mod tests {
     use crate::reconcile::held::Held;
     use crate::reconcile::held::tests::held;
 
+    fn compared(
+        ledger: &BTreeMap<Place, Tally>,
+        m3ter: &BTreeMap<Place, Counted>,
+        because: &Explanations,
+        meters: &BTreeMap<Arc<str>, Fields>,
+    ) -> (Vec<Row>, Unconfigured) {
+        let mut rows = Vec::new();
+        let unconfigured = compare(ledger, m3ter, because, meters, &mut |row| rows.push(row));
+        (rows, unconfigured)
+    }
+
     fn tallies(all: &[Held]) -> BTreeMap<Place, Tally> {
         let mut tallies: BTreeMap<Place, Tally> = BTreeMap::new();
         all.iter().for_each(|one| tallies.entry(one.place.clone()).or_default().add(one));
@@ -168,7 +175,7 @@ mod tests {
 
     /// Each row as measure, difference, what is unexplained, and whether it agrees.
     fn check(ledger: &[Held], m3ter: &BTreeMap<Place, Counted>, because: &Explanations, expected: [(&str, &str, bool); 2]) {
-        let rows = compare(&tallies(ledger), m3ter, because, &known()).rows;
+        let rows = compared(&tallies(ledger), m3ter, because, &known()).0;
         let told: Vec<(String, String, bool)> =
             rows.iter().map(|row| (row.difference.to_string(), row.unexplained.to_string(), row.agrees)).collect();
         let told: Vec<(&str, &str, bool)> = told.iter().map(|(one, two, three)| (one.as_str(), two.as_str(), *three)).collect();
@@ -191,7 +198,7 @@ mod tests {
     fn a_count_is_never_rounded() {
         let mut ledger = tallies(&[held("a", "0")]);
         ledger.values_mut().for_each(|tally| tally.count = 10_000_000_000);
-        let rows = compare(&ledger, &counted("a", 9_999_999_999, "0"), &Explanations::new(), &known()).rows;
+        let rows = compared(&ledger, &counted("a", 9_999_999_999, "0"), &Explanations::new(), &known()).0;
         assert_eq!((rows[0].unexplained.to_string().as_str(), rows[1].agrees), ("-1", true));
     }
 
@@ -235,16 +242,16 @@ mod tests {
     #[test]
     fn a_field_that_the_meter_does_not_have_is_told_and_not_compared() {
         let meters = [("m".into(), Fields::Known(BTreeSet::new()))].into();
-        let compared = compare(&tallies(&[held("a", "3")]), &counted("a", 1, "0"), &Explanations::new(), &meters);
-        assert_eq!(compared.rows.len(), 1);
-        assert_eq!(compared.unconfigured, [("m".into(), "calls".into())].into());
+        let (rows, unconfigured) = compared(&tallies(&[held("a", "3")]), &counted("a", 1, "0"), &Explanations::new(), &meters);
+        assert_eq!(rows.len(), 1);
+        assert_eq!(unconfigured, [("m".into(), "calls".into())].into());
     }
 
     #[test]
     fn of_a_meter_that_m3ter_does_not_have_nothing_is_counted_and_of_one_not_asked_about_nothing_is_said() {
         let meters = [("m".into(), Fields::NoMeter)].into();
-        let rows = compare(&tallies(&[held("a", "3")]), &BTreeMap::new(), &Explanations::new(), &meters).rows;
+        let rows = compared(&tallies(&[held("a", "3")]), &BTreeMap::new(), &Explanations::new(), &meters).0;
         assert_eq!(rows.iter().map(|row| row.unexplained.to_string()).collect::<Vec<_>>(), ["-1", "-3"]);
-        assert!(compare(&tallies(&[held("a", "3")]), &BTreeMap::new(), &Explanations::new(), &BTreeMap::new()).rows.is_empty());
+        assert!(compared(&tallies(&[held("a", "3")]), &BTreeMap::new(), &Explanations::new(), &BTreeMap::new()).0.is_empty());
     }
 }
