@@ -3,8 +3,12 @@
 //! Lambda sends explicit nulls where attributes are absent, and one record that a strict reader does not like would fail
 //! all 10,000. So nothing here is required but that `Records` is an array.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use bumpalo::Bump;
 use relay_core::inbound::{Attribute, Inbound};
+use relay_core::json::{self, NotJson, Scan};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -12,43 +16,6 @@ use serde_json::value::RawValue;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected an SQS event: {{\"Records\":[…]}}")]
 pub struct NotAnSqsEvent;
-
-#[derive(Deserialize)]
-struct Event<'a> {
-    #[serde(borrow, rename = "Records")]
-    records: Vec<&'a RawValue>,
-}
-
-/// A record as it comes, every field in its own text.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Record<'a> {
-    #[serde(borrow, rename = "messageId")]
-    message_id: Option<&'a RawValue>,
-    #[serde(borrow, rename = "receiptHandle")]
-    receipt_handle: Option<&'a RawValue>,
-    #[serde(borrow)]
-    body: Option<&'a RawValue>,
-    #[serde(borrow)]
-    attributes: Option<&'a RawValue>,
-    #[serde(borrow, rename = "messageAttributes")]
-    message_attributes: Option<&'a RawValue>,
-    #[serde(borrow, rename = "eventSourceARN")]
-    source: Option<&'a RawValue>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct System<'a> {
-    #[serde(borrow, rename = "ApproximateReceiveCount")]
-    receives: Option<&'a RawValue>,
-    #[serde(borrow, rename = "SentTimestamp")]
-    sent: Option<&'a RawValue>,
-    #[serde(borrow, rename = "ApproximateFirstReceiveTimestamp")]
-    first_received: Option<&'a RawValue>,
-    #[serde(borrow, rename = "DeadLetterQueueSourceArn")]
-    given_up_by: Option<&'a RawValue>,
-}
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -78,35 +45,104 @@ fn read<'a>(
     arena: &'a Bump,
     finish: impl Fn(Inbound<'a>, Option<&'a str>) -> Inbound<'a>,
 ) -> Result<Vec<Inbound<'a>>, NotAnSqsEvent> {
-    let event: Event<'a> = serde_json::from_str(event).map_err(|_| NotAnSqsEvent)?;
-    let one = |record: &'a RawValue| {
-        let (message, given_up_by) = message(record.get(), arena);
-        finish(message, given_up_by)
-    };
-    Ok(event.records.into_iter().map(one).collect())
+    let (mut scan, mut reader) = (Scan::new(event), Reader { arena, spare: String::new() });
+    let mut messages: Option<Vec<Inbound<'a>>> = None;
+    let read = scan.object(|scan, key| match (reader.key(key), &messages) {
+        ("Records", None) => {
+            let records = messages.insert(Vec::new());
+            scan.array(|scan| {
+                let (message, given_up_by) = reader.record(scan)?;
+                records.push(finish(message, given_up_by));
+                Ok(())
+            })
+        }
+        ("Records", Some(_)) => Err(NotJson),
+        _ => scan.value(1).map(drop),
+    });
+    match (read, scan.is_over()) {
+        (Ok(()), true) => messages.ok_or(NotAnSqsEvent),
+        _ => Err(NotAnSqsEvent),
+    }
 }
 
-fn message<'a>(text: &'a str, arena: &'a Bump) -> (Inbound<'a>, Option<&'a str>) {
-    let record: Record<'a> = serde_json::from_str(text).unwrap_or_default();
-    let system: System<'a> = parse(record.attributes);
-    let message = Inbound {
-        id: string(record.message_id, arena).unwrap_or_default(),
-        handle: string(record.receipt_handle, arena).unwrap_or_default(),
-        body: body(record.body, arena),
-        attributes: attributes(record.message_attributes, arena),
-        receives: number(system.receives, arena).and_then(|receives| u32::try_from(receives).ok()).unwrap_or(1).max(1),
-        sent_at_ms: number(system.sent, arena),
-        first_received_at_ms: number(system.first_received, arena),
-        source: string(record.source, arena).unwrap_or_default(),
-    };
-    (message, string(system.given_up_by, arena).filter(|arn| !arn.is_empty()))
+/// Reads records. The event is JSON: the runtime has seen to that.
+struct Reader<'a> {
+    arena: &'a Bump,
+    /// Room for one body at a time.
+    spare: String,
 }
 
-/// A body that is no string is kept as the JSON that it is: refused later, but not lost.
-fn body<'a>(raw: Option<&'a RawValue>, arena: &'a Bump) -> &'a str {
-    match raw.map(RawValue::get) {
-        None | Some("null") => "",
-        Some(text) => string(raw, arena).unwrap_or(text),
+impl<'a> Reader<'a> {
+    /// Anything but an object is a message without anything.
+    fn record(&mut self, scan: &mut Scan<'a>) -> Result<(Inbound<'a>, Option<&'a str>), NotJson> {
+        let mut message = Inbound {
+            id: "",
+            handle: "",
+            body: "",
+            attributes: Vec::new(),
+            receives: 1,
+            sent_at_ms: None,
+            first_received_at_ms: None,
+            source: "",
+        };
+        let mut given_up_by = None;
+        if scan.peek() != b'{' {
+            scan.value(2)?;
+            return Ok((message, None));
+        }
+        scan.object(|scan, key| {
+            match self.key(key) {
+                "body" => message.body = self.body(scan)?,
+                "messageId" => message.id = self.text(scan)?,
+                "receiptHandle" => message.handle = self.text(scan)?,
+                "eventSourceARN" => message.source = self.text(scan)?,
+                "attributes" if scan.peek() == b'{' => given_up_by = self.system(scan, &mut message)?,
+                "messageAttributes" => message.attributes = attributes(scan.value(3)?, self.arena),
+                _ => drop(scan.value(3)?),
+            }
+            Ok(())
+        })?;
+        Ok((message, given_up_by))
+    }
+
+    /// What SQS says of a message. Gives back the queue that gave it up.
+    fn system(&self, scan: &mut Scan<'a>, message: &mut Inbound<'a>) -> Result<Option<&'a str>, NotJson> {
+        let mut given_up_by = None;
+        scan.object(|scan, key| {
+            let (key, raw) = (self.key(key), scan.value(4)?);
+            match key {
+                "ApproximateReceiveCount" => {
+                    message.receives = number(raw, self.arena).and_then(|count| u32::try_from(count).ok()).unwrap_or(1).max(1);
+                }
+                "SentTimestamp" => message.sent_at_ms = number(raw, self.arena),
+                "ApproximateFirstReceiveTimestamp" => message.first_received_at_ms = number(raw, self.arena),
+                "DeadLetterQueueSourceArn" => given_up_by = string(raw, self.arena).filter(|arn| !arn.is_empty()),
+                _ => {}
+            }
+            Ok(())
+        })?;
+        Ok(given_up_by)
+    }
+
+    fn key(&self, (key, escaped): (&'a str, bool)) -> &'a str {
+        match escaped {
+            true => json::unescaped(key, self.arena).unwrap_or(key),
+            false => key,
+        }
+    }
+
+    fn text(&self, scan: &mut Scan<'a>) -> Result<&'a str, NotJson> {
+        Ok(string(scan.value(3)?, self.arena).unwrap_or_default())
+    }
+
+    /// A body that is no string is kept as the JSON that it is: refused later, but not lost.
+    fn body(&mut self, scan: &mut Scan<'a>) -> Result<&'a str, NotJson> {
+        self.spare.clear();
+        if scan.peek() == b'"' && scan.unescape(&mut self.spare).is_ok() {
+            return Ok(self.arena.alloc_str(&self.spare));
+        }
+        let raw = scan.value(3)?;
+        Ok(if raw == "null" { "" } else { raw })
     }
 }
 
@@ -114,31 +150,26 @@ fn parse<'a, T: Default + Deserialize<'a>>(raw: Option<&'a RawValue>) -> T {
     raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
 }
 
-fn string<'a>(raw: Option<&'a RawValue>, arena: &'a Bump) -> Option<&'a str> {
-    let text = raw?.get();
-    let inner = text.strip_prefix('"')?.strip_suffix('"')?;
-    if !inner.as_bytes().contains(&b'\\') {
-        return Some(inner);
-    }
-    let unescaped: String = serde_json::from_str(text).ok()?;
-    Some(arena.alloc_str(&unescaped))
+/// What the JSON text `raw` stands for, if it is a string.
+fn string<'a>(raw: &'a str, arena: &'a Bump) -> Option<&'a str> {
+    if raw.starts_with('"') { json::string(raw, arena).ok() } else { None }
 }
 
 /// A whole number, as JSON number or as text.
-fn number(raw: Option<&RawValue>, arena: &Bump) -> Option<i64> {
-    let raw = raw?;
-    raw.get().parse().ok().or_else(|| {
-        let text = string(Some(raw), arena)?;
-        text.parse().ok()
-    })
+fn number(raw: &str, arena: &Bump) -> Option<i64> {
+    raw.parse().ok().or_else(|| string(raw, arena)?.parse().ok())
 }
 
-fn attributes<'a>(raw: Option<&'a RawValue>, arena: &'a Bump) -> Vec<Attribute<'a>> {
-    let values: std::collections::BTreeMap<std::borrow::Cow<'a, str>, Option<&'a RawValue>> = parse(raw);
-    let attribute = |(name, raw): (std::borrow::Cow<'a, str>, Option<&'a RawValue>)| {
+/// The producer's attributes, by name. Few messages have any.
+fn attributes<'a>(raw: &'a str, arena: &'a Bump) -> Vec<Attribute<'a>> {
+    if raw == "{}" {
+        return Vec::new();
+    }
+    let values: BTreeMap<Cow<'a, str>, Option<&'a RawValue>> = serde_json::from_str(raw).unwrap_or_default();
+    let attribute = |(name, raw): (Cow<'a, str>, Option<&'a RawValue>)| {
         let value: Value<'a> = parse(raw);
-        let data_type = string(value.data_type, arena)?;
-        let value = string(value.string, arena).or_else(|| string(value.binary, arena))?;
+        let text = |raw: Option<&'a RawValue>| string(raw?.get(), arena);
+        let (data_type, value) = (text(value.data_type)?, text(value.string).or_else(|| text(value.binary))?);
         Some(Attribute { name: arena.alloc_str(&name), data_type, value })
     };
     values.into_iter().filter_map(attribute).collect()

@@ -1,22 +1,41 @@
 //! Reads settings from variables, and goes on after each fault: whoever sets a function up hears of all at once.
 //!
+//! A name that is nearly that of a setting, or begins as m3ter's do, is a fault too: its value was meant for something, and a default
+//! would take its place in silence. A setting that was renamed says its new name.
+//!
 //! Which settings there are is a function's own affair, as is the one call that reads the environment.
 
+use std::borrow::Cow;
 use std::fmt;
 
 #[cfg(feature = "m3ter")]
 use m3ter_client::Endpoint;
+use relay_core::misspelt;
 use relay_store::LedgerMode;
 
 /// Settings that a template gives, each with its default; `None`: it must be given.
 pub type Defaults = [(&'static str, Option<&'static str>)];
 
+/// Settings that have another name than they had: the old one, the new one.
+pub type Renamed = [(&'static str, &'static str)];
+
+/// The settings that have another name than in an earlier release. None has: 0.1.0 is the first.
+pub const RENAMED: &Renamed = &[];
+
+/// What a setting of ours begins with if it is about m3ter.
+const PREFIX: &str = "M3TER_";
+/// All such settings. One of them may be set where another function alone reads it.
+const PREFIXED: [&str; 4] = ["M3TER_ORG_ID", "M3TER_SECRET_ARN", "M3TER_API_URL", "M3TER_INGEST_URL"];
+
 /// Every setting that is not as it should be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConfigErrors {
     /// Name of the setting, and what was expected.
-    pub faults: Vec<(&'static str, String)>,
+    pub faults: Vec<Fault>,
 }
+
+/// A name, and what was expected.
+pub type Fault = (Cow<'static, str>, String);
 
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -35,7 +54,7 @@ pub struct Reader<'g> {
     get: &'g dyn Fn(&str) -> Option<String>,
     defaults: &'static Defaults,
     /// What was wrong so far.
-    pub faults: Vec<(&'static str, String)>,
+    pub faults: Vec<Fault>,
 }
 
 impl<'g> Reader<'g> {
@@ -52,7 +71,32 @@ impl<'g> Reader<'g> {
 
     /// Notes that `name` is not as it should be; `expected` is a sentence without its value.
     pub fn fault(&mut self, name: &'static str, expected: String) {
-        self.faults.push((name, expected));
+        self.faults.push((name.into(), expected));
+    }
+
+    /// Notes each of `names`, those that are set, that is no setting and was meant to be one: nearly one of these settings, one that was
+    /// `renamed`, or any that begins as m3ter's do.
+    pub fn names(&mut self, names: impl IntoIterator<Item = String>, renamed: &Renamed) {
+        let known = || self.defaults.iter().map(|(name, _)| *name);
+        let mut faults: Vec<Fault> = Vec::new();
+        for name in names {
+            if known().chain(PREFIXED).any(|other| other == name) || self.given(&name).is_none() {
+                continue;
+            }
+            let now = renamed.iter().find(|(old, _)| *old == name).map(|(_, new)| *new);
+            let expected = match (now, misspelt::meant(&name, known())) {
+                (Some(now), _) => format!("expected its new name, {now}"),
+                (None, Some(meant)) => format!("expected no setting of this name; {meant} is one"),
+                (None, None) if name.starts_with(PREFIX) => {
+                    let ours: Vec<&str> = known().filter(|name| name.starts_with(PREFIX)).collect();
+                    format!("expected no setting of this name; those of m3ter are {}", ours.join(", "))
+                }
+                (None, None) => continue,
+            };
+            faults.push((name.into(), expected));
+        }
+        faults.sort_unstable();
+        self.faults.extend(faults);
     }
 
     /// A text that is `good`.
@@ -150,7 +194,7 @@ mod tests {
         let get = |name: &str| given.iter().find(|(other, _)| *other == name).map(|(_, value)| (*value).to_owned());
         let mut reader = Reader::new(&get, &DEFAULTS);
         assert_eq!(read(&mut reader), expected, "{given:?}");
-        assert_eq!(reader.faults.iter().map(|(name, _)| *name).collect::<Vec<_>>(), faults, "{given:?}");
+        assert_eq!(reader.faults.iter().map(|(name, _)| name.as_ref()).collect::<Vec<_>>(), faults, "{given:?}");
     }
 
     #[test]
@@ -196,9 +240,58 @@ mod tests {
         check(&[], read, None, &[]);
     }
 
+    /// What is said of `names`, where STORES has become STORE_URL.
+    fn said(names: &[&str]) -> String {
+        let get = |_: &str| Some("value".to_owned());
+        let mut reader = Reader::new(&get, &DEFAULTS);
+        reader.names(names.iter().map(|name| (*name).to_owned()), &[("STORES", "STORE_URL")]);
+        ConfigErrors { faults: reader.faults }.to_string()
+    }
+
+    #[test]
+    fn a_setting_that_was_renamed_says_its_new_name() {
+        assert_eq!(said(&["STORES"]), "STORES: expected its new name, STORE_URL");
+    }
+
+    #[test]
+    fn a_misspelt_setting_says_which_it_was_meant_to_be() {
+        assert_eq!(said(&["STORE_ULR"]), "STORE_ULR: expected no setting of this name; STORE_URL is one");
+        assert_eq!(said(&["store_url"]), "store_url: expected no setting of this name; STORE_URL is one");
+    }
+
+    #[test]
+    fn what_begins_as_m3ters_settings_do_is_one_of_them() {
+        assert!(
+            said(&["M3TER_API_SECRET"]).starts_with("M3TER_API_SECRET: expected no setting of this name; those of m3ter are")
+        );
+        for name in PREFIXED {
+            assert_eq!(said(&[name]), "", "another function may read it");
+        }
+    }
+
+    #[test]
+    fn what_is_a_setting_or_nobodys_concern_is_not_mentioned() {
+        let of_lambda = ["AWS_REGION", "_HANDLER", "LAMBDA_TASK_ROOT", "PATH", "LD_LIBRARY_PATH", "TZ", "AWS_ENDPOINT_URL"];
+        assert_eq!(said(&of_lambda), "");
+        assert_eq!(said(&["STORE_URL", "NUMBER", "WORD", "DD_SITE"]), "");
+        let get = |_: &str| Some(" ".to_owned());
+        let mut reader = Reader::new(&get, &DEFAULTS);
+        reader.names(["STORE_ULR".to_owned()], RENAMED);
+        assert_eq!(reader.faults, [], "an empty one is an absent one");
+    }
+
+    #[test]
+    fn each_name_that_is_none_is_said_in_order() {
+        let faults = said(&["STORE_ULR", "NUMBERS"]);
+        assert_eq!(
+            faults,
+            "NUMBERS: expected no setting of this name; NUMBER is one; STORE_ULR: expected no setting of this name; STORE_URL is one"
+        );
+    }
+
     #[test]
     fn all_faults_are_said_in_one_line() {
-        let faults = vec![("A", "expected a".to_owned()), ("B", "expected b".to_owned())];
+        let faults = vec![("A".into(), "expected a".to_owned()), ("B".into(), "expected b".to_owned())];
         assert_eq!(ConfigErrors { faults }.to_string(), "A: expected a; B: expected b");
     }
 }

@@ -125,11 +125,9 @@ impl<'a> Sink<'a, '_> {
         if text.is_empty() {
             return self.refuse(body, Refusal::decode(Reason::Empty, "expected at least one measurement, found an empty body"));
         }
-        if !json::is_value(text) {
-            return self.lines(text, budget);
-        }
         match json::kind(text) {
             Kind::Object => self.object(text, depth, budget),
+            _ if !json::is_value(text) => self.lines(text, budget),
             Kind::Array if pointer::is_pointer(text) => Decoded::Pointer,
             Kind::Array => self.array(text, budget),
             Kind::Text | Kind::Number | Kind::Null | Kind::Other => self.not_a_measurement(text),
@@ -138,6 +136,10 @@ impl<'a> Sink<'a, '_> {
 
     fn object(&mut self, text: &'a str, depth: Depth, budget: &mut InflateBudget) -> Decoded {
         let shape = shape(text, self.arena);
+        // Several objects may follow one another.
+        if matches!(shape, Shape::Broken(_)) && !json::is_value(text) {
+            return self.lines(text, budget);
+        }
         if depth == Depth::Inside && matches!(shape, Shape::Notification { .. } | Shape::EventBridge(_)) {
             let detail = "expected measurements inside the envelope, found a second envelope; one is opened";
             return self.refuse(text, Refusal::decode(Reason::EnvelopeInvalid, detail));

@@ -14,7 +14,7 @@ use crate::catalogue::{field_hash, hash};
 use crate::decode::Found;
 use crate::inbound::{BEYOND_WINDOW, FIRST_SENT_AT, Inbound};
 use crate::instant;
-use crate::json::{self, Kind, Member};
+use crate::json::{self, Kind, Look, Member};
 use crate::limits::{
     CLOCK_SKEW_MS, CODE_CHARS_MAX, DAY_MS, JSON_DEPTH_MAX, MEASUREMENT_BYTES_MAX, TS_AHEAD_MAX_MS, UID_CHARS_MAX, WINDOW_SAFE_MS,
 };
@@ -136,7 +136,19 @@ pub(crate) const CATEGORIES: [(&str, bool); 8] = [
 
 /// Judges one measurement. Never fails; text made on the way lives in `arena`.
 pub fn guard<'a, 'm>(found: &Found<'a>, sent: impl Into<Sent<'m>>, rules: Rules, arena: &'a Bump) -> Judged<'a> {
-    match Reading::of(found.text, arena).and_then(|reading| reading.judge(sent.into(), rules)) {
+    guard_in(&mut Room::default(), found, sent, rules, arena)
+}
+
+/// The same, in `room` that one judgement leaves to the next.
+pub fn guard_in<'a, 'm>(
+    room: &mut Room<'a>,
+    found: &Found<'a>,
+    sent: impl Into<Sent<'m>>,
+    rules: Rules,
+    arena: &'a Bump,
+) -> Judged<'a> {
+    let Room { members, fields, codes } = room;
+    match Reading::of(found.text, arena, members).and_then(|reading| reading.judge(sent.into(), rules, (fields, codes))) {
         Ok(judged) => judged,
         Err(refusal) => Judged::Refused(refusal),
     }
@@ -144,26 +156,26 @@ pub fn guard<'a, 'm>(found: &Found<'a>, sent: impl Into<Sent<'m>>, rules: Rules,
 
 /// The uid of a measurement that was refused, where it has a readable one: to find it again by.
 pub fn uid_of<'a>(text: &'a str, arena: &'a Bump) -> Option<&'a str> {
-    Reading::of(text, arena).ok()?.uid().ok()?
+    Reading::of(text, arena, &mut Vec::new()).ok()?.uid().ok()?
 }
 
 /// Not before this time was `text` first sent: milliseconds since the epoch. Its `ts` counts where it can be read.
 pub fn first_sent_ms(text: &str, first_sent: FirstSent) -> i64 {
     let arena = Bump::new();
-    let ts_ms = Reading::of(text, &arena).and_then(|reading| reading.time("ts"));
+    let ts_ms = Reading::of(text, &arena, &mut Vec::new()).and_then(|reading| reading.time("ts"));
     earliest_ms(ts_ms.ok().flatten().map_or(i64::MIN, |(_, ts_ms)| ts_ms), first_sent)
 }
 
 /// `text` under another uid, which is put first; the rest as written, without nulls. `None` if it is no JSON object.
 pub fn with_uid<'a>(text: &'a str, uid: &str, arena: &'a Bump) -> Option<&'a str> {
-    Some(Reading::of(text, arena).ok()?.spell(Some(uid)))
+    Some(Reading::of(text, arena, &mut Vec::new()).ok()?.spell(Some(uid)))
 }
 
 /// The data fields of `text`, each with the place of its category among [`CATEGORIES`]. None where it is not readable, which
 /// what guard let pass is.
 pub(crate) fn data_fields<'a>(text: &'a str, arena: &'a Bump) -> Vec<(usize, &'a str)> {
-    let Ok(reading) = Reading::of(text, arena) else { return Vec::new() };
-    let (mut fields, mut members) = (Vec::new(), Vec::new());
+    let (mut own, mut fields, mut members) = (Vec::new(), Vec::new(), Vec::new());
+    let Ok(reading) = Reading::of(text, arena, &mut own) else { return Vec::new() };
     for (place, (category, _)) in CATEGORIES.into_iter().enumerate() {
         let Some(raw) = reading.get(category) else { continue };
         if json::members(raw, arena, &mut members).is_ok() {
@@ -173,20 +185,34 @@ pub(crate) fn data_fields<'a>(text: &'a str, arena: &'a Bump) -> Vec<(usize, &'a
     fields
 }
 
-struct Reading<'a> {
-    text: &'a str,
-    arena: &'a Bump,
+/// Up to so many names are compared each with each, which takes no memory and is faster than to sort them.
+const COMPARED_MAX: usize = 16;
+
+/// What one judgement needs room for, kept for the next one.
+#[derive(Debug, Default)]
+pub struct Room<'a> {
     members: Vec<Member<'a>>,
+    fields: Vec<Member<'a>>,
+    codes: Vec<(&'a str, &'static str)>,
 }
 
-impl<'a> Reading<'a> {
-    fn of(text: &'a str, arena: &'a Bump) -> Result<Self, Refusal> {
-        let mut members = Vec::with_capacity(16);
-        json::members(text, arena, &mut members).map_err(|_| not_unicode())?;
-        Ok(Reading { text, arena, members })
+/// Room for the data fields of a category, and for the codes of all with their categories.
+type Fields<'r, 'a> = (&'r mut Vec<Member<'a>>, &'r mut Vec<(&'a str, &'static str)>);
+
+struct Reading<'a, 'r> {
+    text: &'a str,
+    arena: &'a Bump,
+    members: &'r [Member<'a>],
+    look: Look,
+}
+
+impl<'a, 'r> Reading<'a, 'r> {
+    fn of(text: &'a str, arena: &'a Bump, members: &'r mut Vec<Member<'a>>) -> Result<Self, Refusal> {
+        let look = json::members(text, arena, members).map_err(|_| not_unicode())?;
+        Ok(Reading { text, arena, members, look })
     }
 
-    fn judge(self, sent: Sent<'_>, rules: Rules) -> Result<Judged<'a>, Refusal> {
+    fn judge(self, sent: Sent<'_>, rules: Rules, fields: Fields<'_, 'a>) -> Result<Judged<'a>, Refusal> {
         self.keys_once()?;
         let uid = self.uid()?;
         let meter = self.code("meter", Reason::MeterMissing, Reason::MeterInvalid)?;
@@ -195,7 +221,7 @@ impl<'a> Reading<'a> {
             Refusal::guard(Reason::TimestampMissing, "expected `ts`, a date-time with an offset such as 2026-01-02T03:04:05Z")
         })?;
         self.time("ets")?;
-        let (kind, account_hash) = (hash(meter.as_bytes()).wrapping_add(self.fields()?), hash(account.as_bytes()));
+        let (kind, account_hash) = (hash(meter.as_bytes()).wrapping_add(self.fields(fields)?), hash(account.as_bytes()));
         self.readable()?;
         let (text, uid) = match uid {
             Some(uid) => (self.without_nulls(), uid),
@@ -224,12 +250,19 @@ impl<'a> Reading<'a> {
         self.members.iter().find(|(other, _)| *other == key).map(|(_, text)| *text).filter(|text| json::kind(text) != Kind::Null)
     }
 
+    /// What the JSON string `raw` stands for.
+    fn string(&self, raw: &'a str) -> Result<&'a str, Refusal> {
+        match self.look.escaped {
+            true => json::string(raw, self.arena),
+            false => json::plain(raw),
+        }
+        .map_err(|_| not_unicode())
+    }
+
     fn keys_once(&self) -> Result<(), Refusal> {
-        let mut keys: Vec<&str> = self.members.iter().map(|(key, _)| *key).collect();
-        keys.sort_unstable();
-        match keys.is_sorted_by(|one, next| one < next) {
-            true => Ok(()),
-            false => Err(Refusal::guard(Reason::DuplicateKey, "expected each key once; readers disagree which copy counts")),
+        match namesakes(self.members) {
+            None => Ok(()),
+            Some(_) => Err(Refusal::guard(Reason::DuplicateKey, "expected each key once; readers disagree which copy counts")),
         }
     }
 
@@ -238,15 +271,12 @@ impl<'a> Reading<'a> {
         if json::kind(raw) != Kind::Text {
             return Err(Refusal::guard(Reason::FieldNotText, "expected `uid` to be text"));
         }
-        let uid = json::string(raw, self.arena).map_err(|_| not_unicode())?;
-        match uid.chars().count() {
-            0 => Ok(None),
-            count if count > UID_CHARS_MAX => {
-                let detail = format!("expected a `uid` of at most {UID_CHARS_MAX} characters, found {count}");
-                Err(Refusal::guard(Reason::UidTooLong, detail))
-            }
-            _ => Ok(Some(uid)),
+        let uid = self.string(raw)?;
+        if !is_within(uid, UID_CHARS_MAX) {
+            let detail = format!("expected a `uid` of at most {UID_CHARS_MAX} characters, found {}", uid.chars().count());
+            return Err(Refusal::guard(Reason::UidTooLong, detail));
         }
+        Ok(Some(uid).filter(|uid| !uid.is_empty()))
     }
 
     fn code(&self, key: &'static str, missing: Reason, invalid: Reason) -> Result<&'a str, Refusal> {
@@ -256,7 +286,7 @@ impl<'a> Reading<'a> {
         if json::kind(raw) != Kind::Text {
             return Err(Refusal::guard(invalid, format!("expected `{key}` to be text")));
         }
-        let code = json::string(raw, self.arena).map_err(|_| not_unicode())?;
+        let code = self.string(raw)?;
         match is_code(code) {
             true => Ok(code),
             false => {
@@ -269,7 +299,7 @@ impl<'a> Reading<'a> {
     fn time(&self, key: &'static str) -> Result<Option<(&'a str, i64)>, Refusal> {
         let Some(raw) = self.get(key) else { return Ok(None) };
         let text = match json::kind(raw) {
-            Kind::Text => json::string(raw, self.arena).map_err(|_| not_unicode())?,
+            Kind::Text => self.string(raw)?,
             Kind::Object | Kind::Array | Kind::Number | Kind::Null | Kind::Other => "",
         };
         let detail = "to be a date-time with an offset such as 2026-01-02T03:04:05Z";
@@ -279,38 +309,32 @@ impl<'a> Reading<'a> {
     }
 
     /// Which there are, as a number: a sum, so that their order does not matter.
-    fn fields(&self) -> Result<u64, Refusal> {
+    fn fields(&self, (members, codes): Fields<'_, 'a>) -> Result<u64, Refusal> {
         let mut which = 0_u64;
-        let mut codes: Vec<(&'a str, &'static str)> = Vec::new();
-        let mut members = Vec::new();
+        codes.clear();
         for (place, (category, numeric)) in CATEGORIES.into_iter().enumerate() {
             let Some(raw) = self.get(category) else { continue };
             if json::kind(raw) != Kind::Object {
                 let reason = if numeric { Reason::FieldNotNumber } else { Reason::FieldNotText };
                 return Err(Refusal::guard(reason, format!("expected `{category}` to be an object of data fields")));
             }
-            json::members(raw, self.arena, &mut members).map_err(|_| not_unicode())?;
-            for (code, value) in &members {
+            json::members(raw, self.arena, members).map_err(|_| not_unicode())?;
+            for (code, value) in members.iter() {
                 self.field(category, code, value, numeric)?;
                 which = which.wrapping_add(field_hash(place, code));
                 codes.push((code, category));
             }
         }
-        codes.sort_unstable();
-        for pair in codes.windows(2) {
-            if let [(one, category), (other, other_category)] = pair
-                && one == other
-            {
-                return Err(match category == other_category {
-                    true => Refusal::guard(Reason::DuplicateKey, format!("expected each data field of `{category}` once")),
-                    false => Refusal::guard(
-                        Reason::DuplicateField,
-                        format!("expected a data field under one category, found it under `{category}` and `{other_category}`"),
-                    ),
-                });
+        match namesakes(codes) {
+            None => Ok(which),
+            Some((category, other)) if category == other => {
+                Err(Refusal::guard(Reason::DuplicateKey, format!("expected each data field of `{category}` once")))
             }
+            Some((category, other)) => Err(Refusal::guard(
+                Reason::DuplicateField,
+                format!("expected a data field under one category, found it under `{category}` and `{other}`"),
+            )),
         }
-        Ok(which)
     }
 
     fn field(&self, category: &'static str, code: &str, value: &'a str, numeric: bool) -> Result<(), Refusal> {
@@ -319,12 +343,12 @@ impl<'a> Reading<'a> {
             return Err(Refusal::guard(Reason::FieldCodeInvalid, format!("expected the codes in `{category}` to be {rule}")));
         }
         match (numeric, json::kind(value)) {
-            (true, Kind::Number) if value.parse::<f64>().is_ok_and(f64::is_finite) => Ok(()),
+            (true, Kind::Number) if is_finite(value) => Ok(()),
             (true, _) => Err(Refusal::guard(
                 Reason::FieldNotNumber,
                 format!("expected the values in `{category}` to be numbers of a double's range"),
             )),
-            (false, Kind::Text) => json::string(value, self.arena).map(|_| ()).map_err(|_| not_unicode()),
+            (false, Kind::Text) => self.string(value).map(|_| ()),
             (false, _) => Err(Refusal::guard(Reason::FieldNotText, format!("expected the values in `{category}` to be text"))),
         }
     }
@@ -332,11 +356,10 @@ impl<'a> Reading<'a> {
     /// Properties that nobody knows pass as they are, but not so deep that a reader gives up, and not with half characters:
     /// every measurement that goes on has a canonical form.
     fn readable(&self) -> Result<(), Refusal> {
-        if self.members.iter().any(|(_, text)| json::depth(text) >= JSON_DEPTH_MAX) {
+        if self.look.depth > JSON_DEPTH_MAX {
             return Err(Refusal::guard(Reason::NotJson, format!("expected JSON nested at most {JSON_DEPTH_MAX} deep")));
         }
-        // Only an escape can write half a character.
-        match self.text.contains('\\') && canonical::canonical(self.text, self.arena).is_none() {
+        match self.look.escaped && canonical::canonical(self.text, self.arena).is_none() {
             true => Err(not_unicode()),
             false => Ok(()),
         }
@@ -369,7 +392,7 @@ impl<'a> Reading<'a> {
             out.push_str("\"uid\":");
             canonical::string(uid, &mut out);
         }
-        for (key, text) in &self.members {
+        for (key, text) in self.members {
             if json::kind(text) == Kind::Null || (*key == "uid" && uid.is_some()) {
                 continue;
             }
@@ -385,6 +408,20 @@ impl<'a> Reading<'a> {
     }
 }
 
+/// What stands beside two equal names, if there are any.
+fn namesakes<'m, T>(named: &'m [(&str, T)]) -> Option<(&'m T, &'m T)> {
+    if named.len() <= COMPARED_MAX {
+        let before = |place: usize, name: &str| named.iter().take(place).find(|(other, _)| *other == name);
+        return named.iter().enumerate().find_map(|(place, (name, with))| Some((&before(place, name)?.1, with)));
+    }
+    let mut sorted: Vec<&(&str, T)> = named.iter().collect();
+    sorted.sort_by_key(|(name, _)| *name);
+    sorted.windows(2).find_map(|pair| match pair {
+        [(one, with), (other, other_with)] if one == other => Some((with, other_with)),
+        _ => None,
+    })
+}
+
 fn not_unicode() -> Refusal {
     Refusal::guard(Reason::NotJson, "expected text that is Unicode, found half of a surrogate pair")
 }
@@ -393,7 +430,8 @@ fn not_unicode() -> Refusal {
 /// character is allowed, the no-break space and letters of any script among them.
 fn is_code(code: &str) -> bool {
     let control = |byte: u8| byte < 0x20 || byte == 0x7f;
-    (1..=CODE_CHARS_MAX).contains(&code.chars().count())
+    !code.is_empty()
+        && is_within(code, CODE_CHARS_MAX)
         && !code.bytes().any(control)
         && !code.starts_with(' ')
         && !code.ends_with(' ')
@@ -415,8 +453,22 @@ fn is_field_code(code: &str) -> bool {
     let mut characters = code.chars();
     characters.next().is_some_and(starts)
         && characters.all(|character| character.is_ascii_digit() || starts(character))
-        && code.chars().count() <= CODE_CHARS_MAX
+        && is_within(code, CODE_CHARS_MAX)
 }
+
+/// Whether `text` has at most so many characters. No character takes less than a byte.
+fn is_within(text: &str, characters: usize) -> bool {
+    text.len() <= characters || text.chars().count() <= characters
+}
+
+/// Whether a JSON number is within a double's range.
+fn is_finite(number: &str) -> bool {
+    let is_short = number.len() <= FINITE_DIGITS && !number.bytes().any(|byte| matches!(byte, b'e' | b'E'));
+    is_short || number.parse::<f64>().is_ok_and(f64::is_finite)
+}
+
+/// A number of so many characters without an exponent is finite: the largest double has 309 digits.
+const FINITE_DIGITS: usize = 308;
 
 /// A measurement cannot first have been sent before its `ts` (less what clocks differ), nor before the earliest send known.
 fn earliest_ms(ts_ms: i64, first_sent: FirstSent) -> i64 {

@@ -3,15 +3,15 @@
 //! A measurement is spliced into a batch as its producer wrote it, so nothing here builds a tree: an object becomes its
 //! keys and the text of its values. Only keys and strings that hold escapes are copied, into the arena.
 
-use std::fmt;
+mod scan;
 
 use bumpalo::Bump;
-use serde::de::{DeserializeSeed, Deserializer as _, MapAccess, Visitor};
-use serde_json::value::RawValue;
+
+pub use self::scan::Scan;
 
 /// The text is not one JSON value of the kind asked for.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct NotJson;
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotJson;
 
 /// A key of an object and the text of its value.
 pub(crate) type Member<'a> = (&'a str, &'a str);
@@ -44,102 +44,73 @@ pub(crate) fn trim(text: &str) -> &str {
     text.trim_matches([' ', '\t', '\n', '\r'])
 }
 
+/// What a text was found to be like, besides its parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Look {
+    /// How deep objects and arrays nest: 0 for a scalar, 1 for `{}`.
+    pub(crate) depth: usize,
+    /// Whether there is an escape in it: only an escape can write half a character.
+    pub(crate) escaped: bool,
+}
+
 /// Whether `text` is exactly one JSON value.
 pub(crate) fn is_value(text: &str) -> bool {
-    serde_json::from_str::<&RawValue>(text).is_ok()
+    let mut scan = Scan::new(text);
+    scan.value(0).is_ok() && scan.is_over()
 }
 
 /// Puts the members of the object `text` into `members`, in the order written, copies of a key included.
-pub(crate) fn members<'a>(text: &'a str, arena: &'a Bump, members: &mut Vec<Member<'a>>) -> Result<(), NotJson> {
+pub(crate) fn members<'a>(text: &'a str, arena: &'a Bump, members: &mut Vec<Member<'a>>) -> Result<Look, NotJson> {
     members.clear();
-    let mut reader = serde_json::Deserializer::from_str(text);
-    reader.deserialize_map(Members { arena, members }).map_err(|_| NotJson)?;
-    reader.end().map_err(|_| NotJson)
+    let mut scan = Scan::new(text);
+    scan.object(|scan, key| {
+        let key = match key {
+            (key, false) => key,
+            (key, true) => unescaped(key, arena)?,
+        };
+        members.push((key, scan.value(1)?));
+        Ok(())
+    })?;
+    let look = Look { depth: scan.deepest.max(1), escaped: scan.escaped };
+    if scan.is_over() { Ok(look) } else { Err(NotJson) }
 }
 
 /// The texts of the elements of the array `text`.
 pub(crate) fn elements(text: &str) -> Result<Vec<&str>, NotJson> {
-    let elements: Vec<&RawValue> = serde_json::from_str(text).map_err(|_| NotJson)?;
-    Ok(elements.into_iter().map(RawValue::get).collect())
+    let (mut scan, mut elements) = (Scan::new(text), Vec::new());
+    scan.array(|scan| {
+        elements.push(scan.value(1)?);
+        Ok(())
+    })?;
+    if scan.is_over() { Ok(elements) } else { Err(NotJson) }
 }
 
 /// The string that the JSON text `text` stands for; an error for a lone surrogate, which no Unicode text can hold.
 /// The text must be a JSON string.
-pub(crate) fn string<'a>(text: &'a str, arena: &'a Bump) -> Result<&'a str, NotJson> {
-    let inner = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).ok_or(NotJson)?;
-    if !inner.as_bytes().contains(&b'\\') {
+pub fn string<'a>(text: &'a str, arena: &'a Bump) -> Result<&'a str, NotJson> {
+    let inner = plain(text)?;
+    if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
         return Ok(inner);
     }
-    let unescaped: String = serde_json::from_str(text).map_err(|_| NotJson)?;
-    Ok(arena.alloc_str(&unescaped))
+    unescaped(inner, arena)
 }
 
-/// How deep the objects and arrays of the JSON `text` nest: 0 for a scalar, 1 for `{}`.
-pub(crate) fn depth(text: &str) -> usize {
-    let (mut deepest, mut depth, mut in_string, mut escaped) = (0_usize, 0_usize, false, false);
-    for byte in text.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            // JSON has it inside of strings alone.
-            b'\\' => escaped = true,
-            b'"' => in_string = !in_string,
-            b'{' | b'[' if !in_string => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest
+/// The same of a string in which there is no escape.
+pub(crate) fn plain(text: &str) -> Result<&str, NotJson> {
+    let last = text.len().checked_sub(1).ok_or(NotJson)?;
+    text.get(1..last).ok_or(NotJson)
 }
 
-struct Members<'a, 'm> {
-    arena: &'a Bump,
-    members: &'m mut Vec<Member<'a>>,
+/// What the inside of a JSON string stands for, in `arena`.
+pub fn unescaped<'a>(inner: &str, arena: &'a Bump) -> Result<&'a str, NotJson> {
+    let (quoted, mut out) = (format!("\"{inner}\""), String::with_capacity(inner.len()));
+    Scan::new(&quoted).unescape(&mut out)?;
+    Ok(arena.alloc_str(&out))
 }
 
-impl<'a> Visitor<'a> for Members<'a, '_> {
-    type Value = ();
-
-    fn expecting(&self, out: &mut fmt::Formatter) -> fmt::Result {
-        out.write_str("a JSON object")
-    }
-
-    fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> Result<(), M::Error> {
-        while let Some(key) = map.next_key_seed(Key { arena: self.arena })? {
-            self.members.push((key, map.next_value::<&RawValue>()?.get()));
-        }
-        Ok(())
-    }
-}
-
-struct Key<'a> {
-    arena: &'a Bump,
-}
-
-impl<'a> DeserializeSeed<'a> for Key<'a> {
-    type Value = &'a str;
-
-    fn deserialize<D: serde::Deserializer<'a>>(self, reader: D) -> Result<&'a str, D::Error> {
-        reader.deserialize_str(self)
-    }
-}
-
-impl<'a> Visitor<'a> for Key<'a> {
-    type Value = &'a str;
-
-    fn expecting(&self, out: &mut fmt::Formatter) -> fmt::Result {
-        out.write_str("a key")
-    }
-
-    fn visit_borrowed_str<E>(self, key: &'a str) -> Result<&'a str, E> {
-        Ok(key)
-    }
-
-    fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<&'a str, E> {
-        Ok(self.arena.alloc_str(key))
-    }
+/// How many bytes of `text`, from the first, a JSON string holds as they are: up to a quote, a backslash or a control character.
+pub(crate) fn plain_length(text: &str) -> usize {
+    scan::plain_length(text.as_bytes())
 }
 
 #[cfg(test)]
@@ -168,20 +139,42 @@ mod tests {
         let deep = format!("{{\"a\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
         let arena = Bump::new();
         let mut found = Vec::new();
-        members(&deep, &arena, &mut found).unwrap();
-        assert_eq!((found.len(), depth(&deep)), (1, 100_001));
+        let look = members(&deep, &arena, &mut found).unwrap();
+        assert_eq!((found.len(), look.depth), (1, 100_001));
+    }
+
+    fn look(text: &str) -> Look {
+        members(text, &Bump::new(), &mut Vec::new()).unwrap()
     }
 
     #[test]
     fn brackets_inside_strings_do_not_nest() {
-        assert_eq!(depth(r#"{"a":"[[[\"[[","b":[1]}"#), 2);
-        assert_eq!(depth(r#"{"a":"}}}\\","b":[1]}"#), 2);
-        assert_eq!(depth("1"), 0);
+        assert_eq!(look(r#"{"a":"[[[\"[[","b":[1]}"#), Look { depth: 2, escaped: true });
+        assert_eq!(look(r#"{"a":"}}}\\","b":[1]}"#), Look { depth: 2, escaped: true });
+        assert_eq!(look("{}"), Look { depth: 1, escaped: false });
     }
 
     #[test]
     fn what_stands_side_by_side_does_not_nest() {
-        assert_eq!(depth(r#"[[],{},[[]],{"a":{}},[]]"#), 3);
+        assert_eq!(look(r#"{"a":[[],{},[[]],{"a":{}},[]]}"#).depth, 4);
+    }
+
+    #[test]
+    fn an_escape_in_a_key_counts() {
+        assert_eq!(look(r#"{"\u0061":1}"#), Look { depth: 1, escaped: true });
+    }
+
+    #[test]
+    fn what_a_string_holds_as_it_is_ends_before_the_first_special_byte() {
+        for special in ['"', '\\', '\n', '\u{0}', '\u{1f}'] {
+            for place in 0..20 {
+                let text = format!("{}{special}{}", "é".repeat(place / 2) + &"x".repeat(place % 2), "y\"\u{1}".repeat(4));
+                assert_eq!(plain_length(&text), text.find(special).unwrap(), "{text:?}");
+            }
+        }
+        for whole in ["", "a", "a b~\u{7f}é😀 12345678"] {
+            assert_eq!(plain_length(whole), whole.len());
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@
 //! 5. [`judge`]: what m3ter's answer means; [`backoff`]: when to try again.
 //! 6. [`settle`]: done or returned, and what is to be quarantined.
 //!
-//! Every limit is in [`limits`], every reason in [`reason`]. Text is borrowed from the event, or from an arena where it had
+//! Every limit is in [`limits`], every reason in [`reason`]; [`misspelt`] knows which setting a mistyped one was meant to be. Text is borrowed from the event, or from an arena where it had
 //! to be unescaped or inflated.
 //!
 //! Absent: I/O, clocks, the environment, randomness, logging. Times and random numbers come in as arguments.
@@ -25,9 +25,10 @@ pub mod guard;
 pub mod inbound;
 mod inflate;
 pub mod instant;
-mod json;
+pub mod json;
 pub mod judge;
 pub mod limits;
+pub mod misspelt;
 pub mod pack;
 pub mod pointer;
 pub mod reason;

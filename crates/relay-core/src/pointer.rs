@@ -4,7 +4,10 @@
 //! Such a body is `["software.amazon.payloadoffloading.PayloadS3Pointer",{"s3BucketName":…,"s3Key":…}]`, or the same with the
 //! class that the older client wrote. It may stand in an SNS envelope, whose own encoding is then that of the payload.
 
+use std::sync::LazyLock;
+
 use bumpalo::Bump;
+use memchr::memmem::Finder;
 
 use crate::decode::{Shape, shape};
 use crate::inbound::Inbound;
@@ -14,7 +17,7 @@ const CLASSES: [&str; 2] =
     [r#""software.amazon.payloadoffloading.PayloadS3Pointer""#, r#""com.amazon.sqs.javamessaging.MessageS3Pointer""#];
 
 /// Both classes end so: what lacks it needs no closer look.
-const MARK: &str = "S3Pointer";
+static MARK: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("S3Pointer"));
 
 /// Where a body lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,9 +32,7 @@ pub struct Pointer<'a> {
 
 /// Where the body of `message` lies, if not in the message. Text that had to be unescaped lives in `arena`.
 pub fn pointer<'a>(message: &Inbound<'a>, arena: &'a Bump) -> Option<Pointer<'a>> {
-    if !message.body.contains(MARK) {
-        return None;
-    }
+    MARK.find(message.body.as_bytes())?;
     let text = json::trim(message.body);
     if !json::is_value(text) {
         return None;

@@ -195,10 +195,7 @@ fn pack<'a>(
         text.clear();
         line.write(mode, invocation, &arena, &mut text);
         arena.reset();
-        packed.push(|out| {
-            out.extend_from_slice(text.as_bytes());
-            Ok(())
-        })?;
+        packed.push_text(&text)?;
         object.ts_min_ms = object.ts_min_ms.min(line.ts_ms);
         object.ts_max_ms = object.ts_max_ms.max(line.ts_ms);
     }
@@ -235,7 +232,10 @@ impl NewLine<'_> {
         });
         // What was sent has a canonical form; should it have none, its own text tells it from others.
         let form = canonical::canonical(self.text, arena);
-        let _ = write!(out, ",\"content_hash\":\"{}\"", canonical::content_uid(form.as_deref().unwrap_or(self.text)));
+        let hash = canonical::content_uid(form.as_deref().unwrap_or(self.text)).hyphenated();
+        out.push_str(",\"content_hash\":\"");
+        out.push_str(hash.encode_lower(&mut Uuid::encode_buffer()));
+        out.push('"');
         if let Some(origin) = self.origin {
             let _ = write!(out, ",\"origin\":{{\"kind\":\"{}\",\"of\":", origin.kind.name());
             canonical::string(origin.of, out);

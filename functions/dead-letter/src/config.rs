@@ -1,6 +1,6 @@
 //! The settings of the function. The only file that reads the environment; every fault is listed at once.
 
-use lambda_shell::settings::{ConfigErrors, Reader};
+use lambda_shell::settings::{ConfigErrors, RENAMED, Reader};
 
 /// All settings, checked.
 #[derive(Clone, Debug)]
@@ -20,17 +20,27 @@ impl Config {
     /// Reads the process's environment.
     pub fn from_env() -> Result<Config, ConfigErrors> {
         #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
-        Config::from_vars(|name| std::env::var(name).ok())
+        let (names, get) = (std::env::vars_os(), |name: &str| std::env::var(name).ok());
+        Config::from_named(names.filter_map(|(name, _)| name.into_string().ok()), get)
     }
 
     /// Reads settings from wherever `get` finds them. An empty one is an absent one.
     pub fn from_vars(get: impl Fn(&str) -> Option<String>) -> Result<Config, ConfigErrors> {
+        Config::from_named([], get)
+    }
+
+    /// The same, where `names` are all that are set: one that is no setting and was meant to be one is a fault.
+    pub fn from_named(
+        names: impl IntoIterator<Item = String>,
+        get: impl Fn(&str) -> Option<String>,
+    ) -> Result<Config, ConfigErrors> {
         let mut read = Reader::new(&get, &SETTINGS);
+        read.names(names, RENAMED);
         let store_url = read.store_url();
         let (function_name, s3_endpoint) = (read.function_name("dead-letter"), read.s3_endpoint());
         match store_url {
-            Some(store_url) => Ok(Config { store_url, function_name, s3_endpoint }),
-            None => Err(ConfigErrors { faults: read.faults }),
+            Some(store_url) if read.faults.is_empty() => Ok(Config { store_url, function_name, s3_endpoint }),
+            Some(_) | None => Err(ConfigErrors { faults: read.faults }),
         }
     }
 }
@@ -52,5 +62,16 @@ mod tests {
             let errors = Config::from_vars(|name| (name == "STORE_URL").then(|| url.into())).unwrap_err();
             assert_eq!(errors.to_string(), "STORE_URL: expected s3://bucket/prefix", "{url}");
         }
+    }
+
+    #[test]
+    fn a_misspelt_setting_is_told_beside_the_one_that_is_missing() {
+        let errors = Config::from_named(["STORE_ULR".to_owned()], |name| (name == "STORE_ULR").then(|| "s3://b/r".into()));
+        let expected = "STORE_ULR: expected no setting of this name; STORE_URL is one; STORE_URL: expected s3://bucket/prefix";
+        assert_eq!(errors.unwrap_err().to_string(), expected);
+        assert!(
+            Config::from_named(["STORE_UR".to_owned()], |_| Some("s3://b/r".into())).is_err(),
+            "also where nothing is missing"
+        );
     }
 }

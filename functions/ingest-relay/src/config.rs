@@ -1,6 +1,6 @@
 //! The settings of the function. The only file that reads the environment; every fault is listed at once.
 
-use lambda_shell::settings::{ConfigErrors, Reader};
+use lambda_shell::settings::{ConfigErrors, RENAMED, Reader};
 use m3ter_client::ClientSettings;
 use relay::{Ledger, Preflight, Settings};
 use relay_core::guard::MissingUid;
@@ -51,12 +51,22 @@ impl Config {
     /// Reads the process's environment.
     pub fn from_env() -> Result<Config, ConfigErrors> {
         #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
-        Config::from_vars(|name| std::env::var(name).ok())
+        let (names, get) = (std::env::vars_os(), |name: &str| std::env::var(name).ok());
+        Config::from_named(names.filter_map(|(name, _)| name.into_string().ok()), get)
     }
 
     /// Reads settings from wherever `get` finds them. An empty one is an absent one.
     pub fn from_vars(get: impl Fn(&str) -> Option<String>) -> Result<Config, ConfigErrors> {
+        Config::from_named([], get)
+    }
+
+    /// The same, where `names` are all that are set: one that is no setting and was meant to be one is a fault.
+    pub fn from_named(
+        names: impl IntoIterator<Item = String>,
+        get: impl Fn(&str) -> Option<String>,
+    ) -> Result<Config, ConfigErrors> {
         let mut read = Reader::new(&get, &SETTINGS);
+        read.names(names, RENAMED);
 
         let org_id = read.org_id();
         let secret_arn = read.secret_arn();
@@ -147,8 +157,8 @@ mod tests {
         Config::from_vars(|name| find(name, more).or_else(|| find(name, &GOOD)))
     }
 
-    fn faults(more: &[(&str, &str)]) -> Vec<&'static str> {
-        read(more).err().unwrap_or_default().faults.into_iter().map(|(name, _)| name).collect()
+    fn faults(more: &[(&str, &str)]) -> Vec<String> {
+        read(more).err().unwrap_or_default().faults.into_iter().map(|(name, _)| name.into_owned()).collect()
     }
 
     #[test]
@@ -162,8 +172,19 @@ mod tests {
     #[test]
     fn every_fault_is_listed_at_once() {
         let errors = Config::from_vars(|name| (name == "MISSING_UID").then(|| "maybe".into())).unwrap_err();
-        let names: Vec<_> = errors.faults.iter().map(|(name, _)| *name).collect();
+        let names: Vec<_> = errors.faults.iter().map(|(name, _)| name.as_ref()).collect();
         assert_eq!(names, ["M3TER_ORG_ID", "M3TER_SECRET_ARN", "STORE_URL", "QUEUE_URL", "MISSING_UID"]);
+    }
+
+    #[test]
+    fn a_misspelt_setting_is_a_fault_although_another_has_a_default() {
+        let given = [("REQUEST_PER_SECOND", "50"), ("M3TER_ACCESS_KEY_ID", "canary")];
+        let get = |name: &str| GOOD.iter().chain(&given).find(|(other, _)| *other == name).map(|(_, v)| (*v).to_owned());
+        let names = GOOD.iter().chain(&given).map(|(name, _)| (*name).to_owned());
+        let text = Config::from_named(names, get).unwrap_err().to_string();
+        let expected = "REQUEST_PER_SECOND: expected no setting of this name; REQUESTS_PER_SECOND is one";
+        assert!(text.starts_with("M3TER_ACCESS_KEY_ID: expected no setting") && text.ends_with(expected), "{text}");
+        assert!(!text.contains("canary"), "{text}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The settings of the function. The only file that reads the environment; every fault is listed at once.
 
-use lambda_shell::settings::{ConfigErrors, Reader};
+use lambda_shell::settings::{ConfigErrors, RENAMED, Reader};
 use m3ter_client::ClientSettings;
 use relay_store::LedgerMode;
 
@@ -37,12 +37,22 @@ impl Config {
     /// Reads the process's environment.
     pub fn from_env() -> Result<Config, ConfigErrors> {
         #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
-        Config::from_vars(|name| std::env::var(name).ok())
+        let (names, get) = (std::env::vars_os(), |name: &str| std::env::var(name).ok());
+        Config::from_named(names.filter_map(|(name, _)| name.into_string().ok()), get)
     }
 
     /// Reads settings from wherever `get` finds them. An empty one is an absent one.
     pub fn from_vars(get: impl Fn(&str) -> Option<String>) -> Result<Config, ConfigErrors> {
+        Config::from_named([], get)
+    }
+
+    /// The same, where `names` are all that are set: one that is no setting and was meant to be one is a fault.
+    pub fn from_named(
+        names: impl IntoIterator<Item = String>,
+        get: impl Fn(&str) -> Option<String>,
+    ) -> Result<Config, ConfigErrors> {
         let mut read = Reader::new(&get, &SETTINGS);
+        read.names(names, RENAMED);
         let (org_id, secret_arn, store_url) = (read.org_id(), read.secret_arn(), read.store_url());
         let (api, ledger) = (read.endpoint("M3TER_API_URL"), read.ledger_mode());
         let (function_name, s3_endpoint) = (read.function_name("ingest-watch"), read.s3_endpoint());
@@ -51,6 +61,9 @@ impl Config {
         else {
             return Err(ConfigErrors { faults: read.faults });
         };
+        if !read.faults.is_empty() {
+            return Err(ConfigErrors { faults: read.faults });
+        }
         let client = ClientSettings { org_id, ingest: api.clone(), api, requests_per_second: SUBMITS_PER_SECOND };
         Ok(Config { client, secret_arn, store_url, ledger, function_name, s3_endpoint })
     }
@@ -83,8 +96,18 @@ mod tests {
     #[test]
     fn every_fault_is_listed_at_once() {
         let errors = Config::from_vars(|name| (name == "LEDGER_MODE").then(|| "maybe".into())).unwrap_err();
-        let names: Vec<_> = errors.faults.iter().map(|(name, _)| *name).collect();
+        let names: Vec<_> = errors.faults.iter().map(|(name, _)| name.as_ref()).collect();
         assert_eq!(names, ["M3TER_ORG_ID", "M3TER_SECRET_ARN", "STORE_URL", "LEDGER_MODE"]);
+    }
+
+    #[test]
+    fn a_misspelt_setting_is_a_fault_although_another_has_a_default() {
+        let get =
+            |name: &str| GOOD.iter().chain(&[("LEDGER_MOD", "off")]).find(|(other, _)| *other == name).map(|(_, v)| (*v).into());
+        let names = || GOOD.iter().map(|(name, _)| (*name).to_owned());
+        assert!(Config::from_named(names(), get).is_ok());
+        let errors = Config::from_named(names().chain(["LEDGER_MOD".to_owned()]), get).unwrap_err();
+        assert_eq!(errors.to_string(), "LEDGER_MOD: expected no setting of this name; LEDGER_MODE is one");
     }
 
     #[test]
@@ -98,7 +121,7 @@ mod tests {
             ("LEDGER_MODE", "none"),
         ] {
             let faults = read(&[(name, value)]).unwrap_err().faults;
-            assert_eq!(faults.iter().map(|(name, _)| *name).collect::<Vec<_>>(), [name], "{value}");
+            assert_eq!(faults.iter().map(|(name, _)| name.as_ref()).collect::<Vec<_>>(), [name], "{value}");
         }
     }
 }

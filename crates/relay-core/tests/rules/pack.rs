@@ -24,6 +24,67 @@ fn sizes() -> impl Strategy<Value = Vec<usize>> {
     prop_oneof![few, by_count, by_bytes]
 }
 
+/// The fewest batches that any cut of these sizes into runs gives, whatever it fills first: found by trying every last batch, not by
+/// filling one after the other as the packer does.
+fn fewest(sizes: &[usize]) -> usize {
+    let fit: Vec<usize> = sizes.iter().copied().filter(|size| *size <= MEASUREMENT_BYTES_MAX).collect();
+    let mut fewest = vec![0];
+    for end in 1..=fit.len() {
+        let mut bytes = BATCH_PREFIX.len() + BATCH_SUFFIX.len() - 1;
+        let mut best = usize::MAX;
+        for start in (end.saturating_sub(BATCH_MEASUREMENTS_MAX)..end).rev() {
+            bytes += fit[start] + 1;
+            if bytes > BATCH_BYTES_MAX {
+                break;
+            }
+            best = best.min(fewest[start] + 1);
+        }
+        fewest.push(best);
+    }
+    fewest[fit.len()]
+}
+
+#[track_caller]
+fn check_fewest(sizes: &[usize], expected: usize) {
+    assert_eq!(fewest(sizes), expected, "what any cut can do");
+    assert_eq!(pack(sizes.iter().copied().enumerate()).batches.len(), expected, "what the packer did");
+}
+
+#[test]
+fn size_mixes_made_to_waste_requests_take_the_fewest_that_both_limits_allow() {
+    let room = MEASUREMENT_BYTES_MAX; // of one alone; each further one takes a comma
+    let half = (room - 1) / 2;
+    let repeated = |pattern: &[usize], times: usize| pattern.repeat(times);
+    check_fewest(&[], 0);
+    // Two halves fit together, two halves and a byte do not.
+    check_fewest(&repeated(&[half], 100), 50);
+    check_fewest(&repeated(&[half + 2], 100), 100);
+    // A crumb before each large one: it goes along with the one before it or after it.
+    check_fewest(&repeated(&[2, room - 3], 100), 100);
+    check_fewest(&repeated(&[2, room - 2], 100), 200);
+    check_fewest(&repeated(&[half + 2, 2, half - 4], 60), 60);
+    // Thousands that are full by count, between large ones that are full by bytes.
+    check_fewest(&[vec![room], vec![400; 1_000], vec![room], vec![2; 1_001]].concat(), 5);
+    check_fewest(&[vec![511; 1_000], vec![512; 1_000]].concat(), 3);
+    // Rising, falling, and a saw: what order has against the packer.
+    let rising: Vec<usize> = (1..500).map(|nth| nth * 1_000).collect();
+    let falling: Vec<usize> = rising.iter().rev().copied().collect();
+    check_fewest(&rising, fewest(&falling));
+    let saw: Vec<usize> = (0..2_000).map(|nth| [400_000, 60_000, 51_990, 3, 100_000][nth % 5] - nth % 7 % 3).collect();
+    check_fewest(&saw, fewest(&saw));
+    // What is oversize takes no request, and does not end one.
+    check_fewest(&repeated(&[room + 1, 10], 1_000), 1);
+}
+
+proptest! {
+    #![proptest_config(config(60))]
+
+    #[test]
+    fn no_other_cut_of_the_same_order_takes_fewer_requests(sizes in sizes()) {
+        prop_assert_eq!(pack(sizes.iter().copied().enumerate()).batches.len(), fewest(&sizes));
+    }
+}
+
 proptest! {
     #![proptest_config(config(300))]
 
