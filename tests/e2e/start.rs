@@ -56,6 +56,15 @@ async fn a_function_without_settings_names_the_four_that_have_no_default() {
 }
 
 #[tokio::test]
+async fn a_function_with_a_misspelt_setting_refuses_to_start_although_the_right_one_has_a_default() {
+    let outside = Outside::start().await;
+    let spec = outside.spec().env("LEDGER_MOD", "off").env("M3TER_API_SECRET", "canary-secret");
+    let expected = "LEDGER_MOD: expected no setting of this name; LEDGER_MODE is one; M3TER_API_SECRET: expected no setting of this name; \
+                    those of m3ter are M3TER_ORG_ID, M3TER_SECRET_ARN, M3TER_API_URL, M3TER_INGEST_URL";
+    assert_eq!(detail(&outside, spec).await, expected);
+}
+
+#[tokio::test]
 async fn a_store_that_cannot_be_opened_is_a_reason_not_to_start() {
     let outside = Outside::start().await;
     for url in ["s3://", "file:///canary/nowhere", "s3://canary/%ff"] {

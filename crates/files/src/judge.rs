@@ -14,20 +14,20 @@ use serde_json::value::RawValue;
 
 /// Judges `text`, which was first sent when `first_sent` says. Never fails; text made on the way lives in `arena`.
 pub fn judge<'a>(text: &'a str, first_sent: FirstSent, rules: Rules, arena: &'a Bump) -> Judged<'a> {
-    let is_object = text.starts_with('{') && serde_json::from_str::<&RawValue>(text).is_ok();
-    let found = match is_object {
-        true => Found { message: 0, position: 0, text, refusal: None },
-        false => no_object(text, arena),
-    };
-    match &found.refusal {
-        Some(refusal) => Judged::Refused(refusal.clone()),
-        None => guard(&found, first_sent, rules, arena),
+    let is_object = || text.starts_with('{') && serde_json::from_str::<&RawValue>(text).is_ok();
+    // Guard lets nothing pass that is no JSON object, so only what it refuses has to be read twice to be refused in the right words.
+    match guard(&Found { message: 0, position: 0, text, refusal: None }, first_sent, rules, arena) {
+        Judged::Refused(refusal) => match is_object() {
+            true => Judged::Refused(refusal),
+            false => no_object(text, first_sent, rules, arena),
+        },
+        judged @ (Judged::Good(_) | Judged::NotDue(_)) => judged,
     }
 }
 
 /// Has decode find the words for it: as a line of a message whose first line is an object, which makes each line stand alone.
 #[cold]
-fn no_object<'a>(text: &'a str, arena: &'a Bump) -> Found<'a> {
+fn no_object<'a>(text: &'a str, first_sent: FirstSent, rules: Rules, arena: &'a Bump) -> Judged<'a> {
     // A line feed can only stand between tokens, where a space means the same.
     let body = arena.alloc_str(&format!("{{}}\n{}", text.replace('\n', " ")));
     let message = Inbound {
@@ -42,7 +42,11 @@ fn no_object<'a>(text: &'a str, arena: &'a Bump) -> Found<'a> {
     };
     let mut found = Vec::new();
     decode(&message, 0, arena, &mut InflateBudget::default(), &mut found);
-    found.pop().unwrap_or(Found { message: 0, position: 0, text, refusal: None })
+    let found = found.pop().unwrap_or(Found { message: 0, position: 0, text, refusal: None });
+    match &found.refusal {
+        Some(refusal) => Judged::Refused(refusal.clone()),
+        None => guard(&found, first_sent, rules, arena),
+    }
 }
 
 #[cfg(test)]
@@ -73,6 +77,15 @@ mod tests {
             (&format!("{good} {good}"), "NotJson"),
             ("hello", "NotJson"),
             ("{", "NotJson"),
+            (&good.replace("\"u\"", "\"u\",\"n\":01"), "NotJson"),
+            (&good.replace("\"u\"", "\"u\",\"n\":1."), "NotJson"),
+            (&good.replace("\"u\"", "\"u\",\"n\":nul"), "NotJson"),
+            (&good.replace("\"u\"", "\"u\",\"n\":\"\\x\""), "NotJson"),
+            (&good.replace("\"u\"", "\"u\",\"n\":\"\u{1}\""), "NotJson"),
+            (&good.replace("\"u\"", "\"u\",\"n\":[1,]"), "NotJson"),
+            (&good.replace("\"u\"", "\"u\",\"n\":[1}"), "NotJson"),
+            (&good.replace('}', ",}"), "NotJson"),
+            (&good.replace('}', "}}"), "NotJson"),
             ("[1,\n2]", "NotAMeasurement"),
             (&format!("[{good}]"), "NotAMeasurement"),
             ("null", "NotAMeasurement"),

@@ -2,10 +2,12 @@
 //!
 //! * [`source`]: opens a file or standard input, unpacks it, and tells its format.
 //! * [`read`]: hands each measurement of a source to a sink, with its line; [`lines`], [`document`] and [`table`] do it for one format.
+//! * [`spread`]: the same, while every core of the processor looks at what is read.
 //! * [`judge`]: what the relay would say of a measurement.
 //! * [`seen`]: copies and conflicts among the measurements of one file.
 //!
-//! The rule: memory holds one measurement and, for [`seen`], a bounded number of hashes, however long a file is. A row that is no
+//! The rule: memory holds one measurement (a few blocks of them for [`spread`]) and, for [`seen`], a bounded number of hashes, however
+//! long a file is. A row that is no
 //! measurement is the sink's to judge: whoever sends stops there, whoever looks goes on.
 //!
 //! Absent: queues, m3ter, the store, the clock and the terminal. What is done with a measurement is its taker's affair.
@@ -17,4 +19,5 @@ pub mod lines;
 pub mod read;
 pub mod seen;
 pub mod source;
+pub mod spread;
 pub mod table;

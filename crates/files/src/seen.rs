@@ -7,10 +7,13 @@
 //! as much again. Two uids among ten million are taken for one with a chance of one in 10^15. What hashes are keyed with is drawn anew
 //! for each file, so nobody can make uids that clash.
 //!
+//! Hashing is most of the work and needs no order: [`Keys`] does it, on as many threads as there are. Only what is done with a [`Key`]
+//! goes by the order of the file.
+//!
 //! Beyond its bound no further uid is remembered: what comes then is still held against those that are, and counted.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 
 use bumpalo::Bump;
 use relay_core::canonical::canonical;
@@ -29,12 +32,35 @@ pub enum Standing {
     Unknown,
 }
 
+/// What the hashes of one file are keyed with. Clones make the same ones.
+#[derive(Clone, Debug, Default)]
+pub struct Keys([RandomState; 2]);
+
+/// What is remembered of a measurement: hashes of its uid and of its content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    uid: [u32; 3],
+    content: [u32; 2],
+}
+
+impl Keys {
+    /// The key of `guarded`.
+    pub fn of(&self, guarded: &Guarded<'_>, arena: &Bump) -> Key {
+        let [one, other] = &self.0;
+        let (uid, more) = (halves(one.hash_one(guarded.uid)), halves(other.hash_one(guarded.uid)));
+        let content = canonical(guarded.text, arena);
+        // Guarded measurements have a canonical form; should one have none, its own text tells it from the others.
+        let content = halves(other.hash_one(content.as_deref().unwrap_or(guarded.text)));
+        Key { uid: [uid[0], uid[1], more[0]], content }
+    }
+}
+
 /// The uids of a file.
 #[derive(Debug)]
 pub struct Seen {
-    uids: HashMap<[u32; 3], First>,
+    /// By what is a hash already, with a key of its own for each file: a second, secret one would hash the hash.
+    uids: HashMap<[u32; 3], First, Plain>,
     uids_max: usize,
-    keys: [RandomState; 2],
 }
 
 /// The first measurement of a uid.
@@ -48,17 +74,18 @@ struct First {
 impl Seen {
     /// None yet, and room for `uids_max`.
     pub fn up_to(uids_max: usize) -> Self {
-        Self { uids: HashMap::new(), uids_max, keys: [RandomState::new(), RandomState::new()] }
+        Self { uids: HashMap::default(), uids_max }
     }
 
-    /// How `guarded`, from `line`, stands to those before it. Remembers it if it is the first.
-    pub fn standing(&mut self, guarded: &Guarded<'_>, line: u64, arena: &Bump) -> Standing {
-        let [one, other] = &self.keys;
-        let (uid, more) = (halves(one.hash_one(guarded.uid)), halves(other.hash_one(guarded.uid)));
-        let uid = [uid[0], uid[1], more[0]];
-        let content = canonical(guarded.text, arena);
-        // Guarded measurements have a canonical form; should one have none, its own text tells it from the others.
-        let content = halves(other.hash_one(content.as_deref().unwrap_or(guarded.text)));
+    /// Looks `keys` up, all at once and for nothing but this: where they stand is fetched into the processor's cache, for one while for
+    /// another. Asked for one after the other, each would be waited for: with a million uids, a sixth of the time of a check.
+    pub fn fetch<'k>(&self, keys: impl Iterator<Item = &'k Key>) {
+        std::hint::black_box(keys.filter(|key| self.uids.contains_key(&key.uid)).count());
+    }
+
+    /// How the measurement of `key`, from `line`, stands to those before it. Remembers it if it is the first.
+    pub fn standing(&mut self, key: Key, line: u64) -> Standing {
+        let Key { uid, content } = key;
         match self.uids.get(&uid) {
             Some(first) if first.content == content => Standing::CopyOf(u64::from(first.line)),
             Some(first) => Standing::Rival(u64::from(first.line)),
@@ -71,6 +98,26 @@ impl Seen {
     }
 }
 
+/// Takes what is hashed for the hash: the first 64 bits of it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Taken(u64);
+
+type Plain = BuildHasherDefault<Taken>;
+
+impl Hasher for Taken {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        let head = bytes.first_chunk().map_or(0, |head| u64::from_ne_bytes(*head));
+        // The length of an array is hashed too, and comes as a number.
+        self.0 ^= head;
+    }
+
+    fn write_usize(&mut self, _: usize) {}
+}
+
 fn halves(hash: u64) -> [u32; 2] {
     [(hash >> 32) as u32, hash as u32]
 }
@@ -80,10 +127,10 @@ mod tests {
     use super::*;
 
     fn check(uids_max: usize, measurements: &[(&str, &str)], expected: &[Standing]) {
-        let mut seen = Seen::up_to(uids_max);
+        let (mut seen, keys) = (Seen::up_to(uids_max), Keys::default());
         let standing = |(index, (uid, text)): (usize, &(&str, &str))| {
             let guarded = Guarded { text, uid, ..Guarded::default() };
-            seen.standing(&guarded, index as u64 + 1, &Bump::new())
+            seen.standing(keys.of(&guarded, &Bump::new()), index as u64 + 1)
         };
         let found: Vec<Standing> = measurements.iter().enumerate().map(standing).collect();
         assert_eq!(found, expected);

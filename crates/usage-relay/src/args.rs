@@ -1,13 +1,17 @@
 //! The words on the command line, and the way from them to an exit code.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 
 use crate::failure::{EXIT_USAGE, Failure};
-use crate::{catalogue, check, demo, explain, quarantine, reconcile, replay, sandbox, send, terminal, watch};
+use crate::{
+    catalogue, check, completions, config, console, cost, demo, doctor, explain, man, quarantine, reconcile, replay, sandbox,
+    send, terminal, watch,
+};
 
 /// Usage measurements on their way to m3ter: send them, find out what became of them, mend and send again what could not go on.
 #[derive(Debug, Parser)]
@@ -18,9 +22,14 @@ struct CommandLine {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done; 1 a check did not hold, or the data is at fault; 2 it could not be done (network, permission, file); 64 the command line is wrong.
+Examples:
+  usage-relay check usage.csv
+  usage-relay send usage.csv --queue-url \"$QUEUE_URL\"
+  usage-relay explain order-1 --store-url \"$STORE_URL\"
+  usage-relay doctor --stack-name usage-relay
 
-Example: usage-relay send usage.ndjson --queue-url \"$QUEUE_URL\"";
+Exit codes: 0 done; 1 a check did not hold, or the data is at fault; 2 it could not be done (network, permission, file); 64 the \
+command line is wrong. Results go to standard output, and with --json they are JSON; what went wrong is one line on standard error.";
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
@@ -32,8 +41,13 @@ enum Command {
     Reconcile(reconcile::Arguments),
     Watch(watch::Arguments),
     Catalogue(catalogue::Arguments),
+    Doctor(doctor::Arguments),
     Sandbox(sandbox::Arguments),
     Demo(demo::Arguments),
+    Cost(cost::Arguments),
+    Console(console::Arguments),
+    Completions(completions::Arguments),
+    Man(man::Arguments),
 }
 
 /// Runs the command that `arguments` name, the program's own name first. Everything that went wrong has been said on
@@ -47,13 +61,37 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             },
             |()| ExitCode::SUCCESS,
         ),
-        Err(error) => {
-            // Help on request goes to standard output. If its reader has gone, there is nobody to tell.
-            drop(error.print());
-            let is_answer = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-            if is_answer { ExitCode::SUCCESS } else { ExitCode::from(EXIT_USAGE) }
-        }
+        Err(error) => not_run(&error),
     }
+}
+
+/// Says what clap has to say: help that was asked for, on standard output, or what is wrong with the command line.
+fn not_run(error: &clap::Error) -> ExitCode {
+    let printed = terminal::printed(error.print());
+    if !matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        if error.kind() == ErrorKind::MissingRequiredArgument {
+            config::strange(&variables(&command())).iter().for_each(|one| terminal::complain(&one.to_string()));
+        }
+        return ExitCode::from(EXIT_USAGE);
+    }
+    printed.map_or_else(
+        |failure| {
+            terminal::complain(&failure.to_string());
+            failure.exit_code()
+        },
+        |()| ExitCode::SUCCESS,
+    )
+}
+
+/// The tree of commands: what help, completions and the manual are made from, and what tests go over.
+pub fn command() -> clap::Command {
+    CommandLine::command()
+}
+
+/// The variables of the environment that stand for flags, anywhere in `tree`.
+fn variables(tree: &clap::Command) -> BTreeSet<String> {
+    let own = tree.get_arguments().filter_map(|argument| Some(argument.get_env()?.to_str()?.to_owned()));
+    own.chain(tree.get_subcommands().flat_map(variables)).collect()
 }
 
 fn execute(command: Command) -> Result<(), Failure> {
@@ -71,19 +109,16 @@ fn execute(command: Command) -> Result<(), Failure> {
             Command::Reconcile(arguments) => reconcile::run(arguments).await,
             Command::Watch(arguments) => watch::run(arguments).await,
             Command::Catalogue(arguments) => catalogue::run(arguments).await,
+            Command::Doctor(arguments) => doctor::run(arguments).await,
             Command::Sandbox(arguments) => sandbox::run(arguments).await,
             Command::Demo(arguments) => demo::run(arguments).await,
+            Command::Cost(arguments) => cost::run(&arguments),
+            Command::Console(arguments) => console::run(arguments).await,
+            Command::Completions(arguments) => completions::run(&arguments),
+            Command::Man(arguments) => man::run(&arguments),
         }
     })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::CommandFactory;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        CommandLine::command().debug_assert();
-    }
-}
+mod tests;

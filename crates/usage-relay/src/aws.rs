@@ -57,9 +57,43 @@ pub(crate) fn chain(error: &dyn Error) -> String {
     parts.join(": ")
 }
 
+/// What an error of AWS's, of whatever stands in its place, or of the way there most likely means, and what to look at: a sign in its
+/// text, and the words for it. The first that fits counts.
+const MEANINGS: [(&str, &str); 12] = [
+    ("redirect without LOCATION", "the bucket is in another region: set AWS_REGION to that one"),
+    ("PermanentRedirect", "the bucket is in another region: set AWS_REGION to that one"),
+    ("AuthorizationHeaderMalformed", "the bucket is in another region: set AWS_REGION to that one"),
+    ("Credential should be scoped", "the request was signed for another region: look at AWS_REGION"),
+    ("NoSuchBucket", "there is no such bucket: look at the URL of the store"),
+    ("NonExistentQueue", "there is no such queue in this region: look at the URL of the queue, and at AWS_REGION"),
+    ("QueueDoesNotExist", "there is no such queue in this region: look at the URL of the queue, and at AWS_REGION"),
+    ("AccessDenied", "these AWS credentials may not do it: look at their policy, and at the one of the bucket or queue"),
+    ("Skewed", "the clock of this machine is off: set it"),
+    ("InvalidAccessKeyId", "AWS does not know these credentials: look at AWS_PROFILE or AWS_ACCESS_KEY_ID"),
+    ("SignatureDoesNotMatch", "AWS does not know these credentials: look at AWS_PROFILE or AWS_ACCESS_KEY_ID"),
+    ("(Connect)", "there is no connection: look at the network, AWS_REGION and AWS_ENDPOINT_URL"),
+];
+
+/// `text`, of an error, behind what it most likely means.
+pub(crate) fn explained(text: String) -> String {
+    match MEANINGS.iter().find(|(sign, _)| text.contains(sign)) {
+        Some((_, meaning)) => format!("{meaning} ({text})"),
+        None => text,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_an_error_means_stands_before_its_words() {
+        for (sign, meaning) in MEANINGS {
+            let told = explained(format!("the store failed: {sign}: more"));
+            assert_eq!(told, format!("{meaning} (the store failed: {sign}: more)"));
+        }
+        assert_eq!(explained("the store failed: 500".to_owned()), "the store failed: 500");
+    }
 
     #[test]
     fn causes_are_said_once_and_on_one_line() {

@@ -25,7 +25,7 @@ Examples:
 A skeleton is an account that m3ter made by itself, for a code that it did not know: a new customer, or a mistake that is billed \
 to nobody. ingest-watch asks m3ter and writes the catalogue; this command asks m3ter nothing.
 
-Exit codes: 0 shown; 1 there is none yet; 2 the store did not answer.";
+Exit codes: 0 shown; 1 there is none yet; 2 the store did not answer; 64 the command line is wrong.";
 
 /// Show which meters and accounts m3ter had when it was last asked.
 ///

@@ -3,6 +3,9 @@
 //! Files are read and judged as crate `files` does it, which reads what `send` sends: what this passes, `send` puts on the queue, and the
 //! relay submits. A row that `send` would stop at is a finding here, and the rows behind it are looked at too.
 //!
+//! Measurements are judged on every core the processor has; what is said of them, and which is a copy of which, goes by their order
+//! in the file, as if one core had done it all.
+//!
 //! Absent: a guess about what m3ter will say. With the catalogue of a store there is the relay's pre-flight, as warnings.
 
 mod told;
@@ -14,9 +17,10 @@ use std::time::Duration;
 
 use bumpalo::Bump;
 use files::judge::judge;
-use files::read::{Sink, Stop};
-use files::seen::{Seen, Standing};
+use files::read::Stop;
+use files::seen::{Key, Keys, Seen, Standing};
 use files::source::Source;
+use files::spread::{self, Look};
 use relay_core::catalogue::{Catalogue, Findings};
 use relay_core::guard::{FirstSent, Guarded, Judged, MissingUid, Rules};
 use relay_core::limits::WINDOW_SAFE_MS;
@@ -25,6 +29,7 @@ use relay_store::CatalogueRead;
 use tokio::time::Instant;
 
 use self::told::{Said, Style, Told};
+pub(crate) use self::topic::mend;
 use self::topic::{Level, Topic};
 use crate::clock;
 use crate::failure::Failure;
@@ -39,6 +44,9 @@ use crate::terminal::Progress;
 const UIDS_MAX: usize = 7_340_032;
 /// Longest wait for the store: half a million accounts are 16 MiB.
 const CATALOGUE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Measurements whose uids are looked up together: enough that the processor waits for memory once instead of for each, and few enough
+/// that it has not forgotten the first when it comes to the last.
+const TOGETHER: usize = 256;
 /// Progress is told each so many measurements.
 const PROGRESS_EACH: u64 = 256;
 
@@ -128,19 +136,26 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let progress = Progress::start(source.bytes(), "bytes checked");
     let style = Style { json: arguments.json, all: arguments.all };
     let mut check = Check {
-        rules: Rules { missing_uid, now_ms },
-        first_sent_ms: arguments.first_sent.map(|when| when.at_ms(now_ms)),
-        catalogue,
-        doubt: if arguments.strict { Level::Finding } else { Level::Warning },
+        waiting: Vec::with_capacity(TOGETHER),
         seen: Seen::up_to(UIDS_MAX),
-        arena: Bump::new(),
         told: Told::of(source.name(), style, progress.clone()),
         source: source.clone(),
         progress,
         failure: None,
     };
-    let stop = files::read::read(&source, arguments.format.format(), &mut check).err();
-    check.end(stop)
+    let looker = Judging {
+        rules: Rules { missing_uid, now_ms },
+        first_sent_ms: arguments.first_sent.map(|when| when.at_ms(now_ms)),
+        keys: Keys::default(),
+        catalogue,
+        doubt: if arguments.strict { Level::Finding } else { Level::Warning },
+        arena: Bump::new(),
+    };
+    // Each has a catalogue of its own, which learns: two megabytes for 100,000 accounts.
+    let lookers = vec![looker; spread::lookers()];
+    let stop = spread::read(&source, arguments.format.format(), lookers, &mut |of| check.take(of)).err();
+    let settled = check.settle().err();
+    check.end(stop.or(settled))
 }
 
 async fn catalogue(url: &str) -> Result<Catalogue, Failure> {
@@ -155,17 +170,95 @@ async fn catalogue(url: &str) -> Result<Catalogue, Failure> {
     }
 }
 
-/// The check of one file.
-struct Check {
+/// What is to be said of a measurement, whatever else is in its file.
+#[derive(Debug)]
+struct Of {
+    line: u64,
+    /// Before it is said how it stands to those before it, and behind that.
+    said: [Vec<Said>; 2],
+    /// What it is compared by, if it would be sent.
+    key: Option<Key>,
+}
+
+/// Judges measurements one by one.
+#[derive(Debug)]
+struct Judging {
     rules: Rules,
     /// `None` where nobody says that they were sent before.
     first_sent_ms: Option<i64>,
+    keys: Keys,
     catalogue: Option<Catalogue>,
     /// How much it matters what the pre-flight says.
     doubt: Level,
-    seen: Seen,
     /// Emptied for each measurement.
     arena: Bump,
+}
+
+impl Clone for Judging {
+    fn clone(&self) -> Self {
+        let Self { rules, first_sent_ms, keys, catalogue, doubt, arena: _ } = self;
+        let (keys, catalogue) = (keys.clone(), catalogue.clone());
+        Self { rules: *rules, first_sent_ms: *first_sent_ms, keys, catalogue, doubt: *doubt, arena: Bump::new() }
+    }
+}
+
+impl Look for Judging {
+    type Found = Of;
+
+    fn take(&mut self, line: u64, text: &str) -> Of {
+        self.arena.reset();
+        let Judging { arena, rules, first_sent_ms, keys, catalogue, doubt } = self;
+        if !is_carried(text) {
+            let fault = Malformed::NotCarried;
+            return Of::refused(line, files::read::refusal(fault.reason(), fault.to_string()));
+        }
+        let (mut before, mut behind) = (Vec::new(), Vec::new());
+        let first_sent = FirstSent::NotBefore(first_sent_ms.unwrap_or(rules.now_ms));
+        let mut judged = judge(text, first_sent, *rules, arena);
+        if let Judged::NotDue(ahead_ms) = judged {
+            before.push(note(Topic::Ahead, line, "its ts is up to 15 minutes ahead"));
+            // As it will be judged when its time has come.
+            judged = judge(text, first_sent, Rules { now_ms: rules.now_ms.saturating_add(ahead_ms), ..*rules }, arena);
+        }
+        match judged {
+            Judged::Refused(refusal) => Of::refused(line, refusal),
+            Judged::NotDue(_) => Of { line, said: [before, behind], key: None },
+            Judged::Good(guarded) => {
+                if first_sent_ms.is_none() && rules.now_ms.saturating_sub(guarded.ts_ms) >= WINDOW_SAFE_MS {
+                    before.push(note(Topic::Old, line, "its ts is 34 days ago or more"));
+                }
+                if let Some(catalogue) = catalogue {
+                    pre_flight(catalogue, &guarded, *doubt, line, &mut behind);
+                }
+                Of { line, said: [before, behind], key: Some(keys.of(&guarded, arena)) }
+            }
+        }
+    }
+
+    fn refuse(&mut self, line: u64, refusal: Refusal) -> Of {
+        Of::refused(line, refusal)
+    }
+}
+
+impl Of {
+    fn refused(line: u64, refusal: Refusal) -> Self {
+        Self { line, said: [vec![refused(line, refusal)], Vec::new()], key: None }
+    }
+
+    /// All that is to be said of it, now that those before it are known.
+    fn behind(self, seen: &mut Seen) -> Vec<Said> {
+        let Of { line, said: [mut said, behind], key } = self;
+        said.extend(key.and_then(|key| standing(seen.standing(key, line), line)));
+        said.extend(behind);
+        said
+    }
+}
+
+/// The check of one file.
+struct Check {
+    /// Judged, and not yet compared.
+    waiting: Vec<Of>,
+    seen: Seen,
     told: Told,
     source: Source,
     progress: Progress,
@@ -173,54 +266,27 @@ struct Check {
     failure: Option<Failure>,
 }
 
-impl Sink for Check {
-    fn take(&mut self, line: u64, text: &str) -> Result<(), Stop> {
-        let said = self.judge(line, text);
-        self.count(&said)
-    }
-
-    fn refuse(&mut self, line: u64, refusal: Refusal) -> Result<(), Stop> {
-        self.count(&[refused(line, refusal)])
-    }
-}
-
 impl Check {
-    /// What is to be said of a measurement.
-    fn judge(&mut self, line: u64, text: &str) -> Vec<Said> {
-        self.arena.reset();
-        let Check { arena, rules, first_sent_ms, seen, catalogue, doubt, .. } = self;
-        if !is_carried(text) {
-            let fault = Malformed::NotCarried;
-            return vec![refused(line, files::read::refusal(fault.reason(), fault.to_string()))];
-        }
-        let mut said = Vec::new();
-        let first_sent = FirstSent::NotBefore(first_sent_ms.unwrap_or(rules.now_ms));
-        let mut judged = judge(text, first_sent, *rules, arena);
-        if let Judged::NotDue(ahead_ms) = judged {
-            said.push(note(Topic::Ahead, line, "its ts is up to 15 minutes ahead"));
-            // As it will be judged when its time has come.
-            judged = judge(text, first_sent, Rules { now_ms: rules.now_ms.saturating_add(ahead_ms), ..*rules }, arena);
-        }
-        match judged {
-            Judged::Refused(refusal) => vec![refused(line, refusal)],
-            Judged::NotDue(_) => said,
-            Judged::Good(guarded) => {
-                if first_sent_ms.is_none() && rules.now_ms.saturating_sub(guarded.ts_ms) >= WINDOW_SAFE_MS {
-                    said.push(note(Topic::Old, line, "its ts is 34 days ago or more"));
-                }
-                said.extend(standing(seen.standing(&guarded, line, arena), line));
-                if let Some(catalogue) = catalogue {
-                    pre_flight(catalogue, &guarded, *doubt, line, &mut said);
-                }
-                said
-            }
-        }
+    /// Takes the next measurement.
+    fn take(&mut self, of: Of) -> Result<(), Stop> {
+        self.waiting.push(of);
+        if self.waiting.len() < TOGETHER { Ok(()) } else { self.settle() }
     }
 
-    /// Counts one measurement, and what is said of it.
-    fn count(&mut self, said: &[Said]) -> Result<(), Stop> {
+    /// Counts what waits, in its order.
+    fn settle(&mut self) -> Result<(), Stop> {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        self.seen.fetch(waiting.iter().filter_map(|of| of.key.as_ref()));
+        let counted = waiting.drain(..).try_for_each(|of| self.count(of));
+        self.waiting = waiting;
+        counted
+    }
+
+    /// Counts the next measurement, and what is said of it.
+    fn count(&mut self, of: Of) -> Result<(), Stop> {
+        let said = of.behind(&mut self.seen);
         self.told.measurements += 1;
-        match said {
+        match said.as_slice() {
             said if said.iter().any(|one| one.level == Level::Finding) => {}
             said if said.iter().any(|one| one.topic == Topic::Copy) => self.told.copies += 1,
             _ => self.told.good += 1,
@@ -305,6 +371,60 @@ fn pre_flight(catalogue: &mut Catalogue, guarded: &Guarded<'_>, doubt: Level, li
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Good ones, copies and rivals of some of them far behind, others that are ahead, old, or none.
+    fn mixed() -> String {
+        let one = |number: usize| {
+            let (of, calls) = if number % 11 == 5 { (number / 2, number % 3) } else { (number, number) };
+            let ts = match number % 13 {
+                3 => "2026-06-01T00:05:00Z",
+                6 => "2026-04-01T00:00:00Z",
+                9 => "2027-01-01T00:00:00Z",
+                _ => "2026-05-31T00:00:00Z",
+            };
+            let account = if number % 17 == 8 { "" } else { r#""account":"a","# };
+            match number % 501 {
+                200 => "{".to_owned(),
+                400 => String::new(),
+                _ => format!(r#"{{"uid":"u-{of}","meter":"m",{account}"ts":"{ts}","measure":{{"calls":{}}}}}"#, calls / 11),
+            }
+        };
+        (0..9_000).map(|number| one(number) + "\n").collect()
+    }
+
+    #[test]
+    fn however_many_judge_the_same_is_said_in_the_same_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("in");
+        std::fs::write(&path, mixed()).unwrap();
+        let said = |lookers: usize| {
+            let judging = Judging {
+                rules: Rules { missing_uid: MissingUid::Refuse, now_ms: 1_780_272_000_000 },
+                first_sent_ms: None,
+                keys: Keys::default(),
+                catalogue: None,
+                doubt: Level::Warning,
+                arena: Bump::new(),
+            };
+            let (mut seen, mut said) = (Seen::up_to(3_000), Vec::new());
+            let format = files::source::Format::Ndjson;
+            let end = spread::read(&Source::at(&path), format, vec![judging; lookers], &mut |of| {
+                said.push((of.line, of.behind(&mut seen)));
+                Ok(())
+            });
+            end.unwrap();
+            said
+        };
+        let alone = said(1);
+        let topics: std::collections::BTreeSet<Topic> =
+            alone.iter().flat_map(|(_, said)| said.iter().map(|one| one.topic)).collect();
+        let reasons = [Reason::NotJson, Reason::AccountMissing, Reason::TimestampInFuture, Reason::UidConflict];
+        let others = [Topic::Copy, Topic::Ahead, Topic::Old, Topic::Uncompared];
+        assert_eq!(topics, reasons.map(Topic::Refused).into_iter().chain(others).collect());
+        for lookers in [2, 3] {
+            assert!(said(lookers) == alone, "{lookers} lookers");
+        }
+    }
 
     #[test]
     fn what_was_not_held_against_all_before_it_is_a_note_and_no_finding() {

@@ -6,8 +6,8 @@
 mod batches;
 mod books;
 mod evidence;
-mod m3ter;
-mod plan;
+pub(crate) mod m3ter;
+pub(crate) mod plan;
 mod report;
 
 use std::time::Duration;
@@ -29,13 +29,16 @@ use crate::store::open_store;
 use crate::terminal::{self, Progress};
 
 const EXAMPLES: &str = "\
-Example:
+Examples:
   usage-relay demo --queue-url \"$QUEUE_URL\" --dead-letter-queue-url \"$DEAD_LETTER_QUEUE_URL\" \\
       --store-url \"$STORE_URL\" --sandbox-url http://127.0.0.1:8080
 
 For a relay that submits to a sandbox, never to m3ter itself.
 
-Credentials: M3TER_ACCESS_KEY_ID and M3TER_API_SECRET from the environment, else sandbox and sandbox-secret.";
+Credentials: M3TER_ACCESS_KEY_ID and M3TER_API_SECRET from the environment, else sandbox and sandbox-secret.
+
+Exit codes: 0 each measurement has exactly one place; 1 one has none, or two; 2 something did not answer, or not in time; 64 the \
+command line is wrong.";
 
 /// Send a known mix and prove that the books balance.
 ///
@@ -81,7 +84,7 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-fn http_url(text: &str) -> Result<Url, String> {
+pub(crate) fn http_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.host().is_some());
     url.ok_or_else(|| "expected the URL of a sandbox such as http://127.0.0.1:8080".to_owned())
 }
@@ -123,7 +126,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
 }
 
 /// Sends `messages`; returns the queue's id of each, by its number.
-async fn send(queue: &Queue, messages: Vec<Message>, progress: &Progress) -> Result<Vec<String>, Failure> {
+///
+/// # Errors
+/// [`Failure`] if the queue did not take each of them.
+pub(crate) async fn send(queue: &Queue, messages: Vec<Message>, progress: &Progress) -> Result<Vec<String>, Failure> {
     let count = messages.len();
     let mut batcher = Batcher::default();
     let mut batches: Vec<Vec<Message>> = messages.into_iter().filter_map(|message| batcher.push(message)).collect();

@@ -22,7 +22,7 @@ It reads what the relay and ingest-watch wrote (ledger, quarantine, what m3ter s
 accepted is called ingested when all its events of the hour after were read and held no rejection. With LedgerMode uids there is no \
 meter or account to look for; with off there is only the quarantine.
 
-Exit codes: 0 all were found; 1 one was not, or an object could not be read; 2 the store did not answer.";
+Exit codes: 0 all were found; 1 one was not, or an object could not be read; 2 the store did not answer; 64 the command line is wrong.";
 
 /// Tell the whole life of measurements, in order.
 ///

@@ -10,8 +10,12 @@
 //! * [`reconcile`]: the ledger's totals against m3ter's.
 //! * [`watch`]: m3ter's later answers, fetched and acted on, for those outside Lambda.
 //! * [`catalogue`]: which meters and accounts m3ter had when it was last asked.
+//! * [`doctor`]: whether everything around the relay is as it must be, and what to do where not.
 //! * [`sandbox`]: a local m3ter to develop and test against.
+//! * [`console`]: one local page that shows live what becomes of usage.
+//! * [`cost`]: what the stack costs at a load, and where.
 //! * [`demo`]: sends a known mix of good and bad measurements, waits, and checks that the books balance.
+//! * [`completions`], [`man`]: for the shell and the manual.
 //!
 //! What they share: [`args`] (the words on the command line), [`config`] (the environment), [`failure`] (exit codes),
 //! [`terminal`] (everything printed), [`clock`] (everything timed), [`aws`] and [`queue`] (SQS), [`sample`] (made-up measurements),
@@ -27,12 +31,17 @@ mod catalogue;
 mod check;
 mod choosing;
 mod clock;
+mod completions;
 mod config;
+mod console;
+mod cost;
 mod demo;
+mod doctor;
 mod explain;
 mod failure;
 mod figures;
 mod m3ter;
+mod man;
 mod quarantine;
 mod queue;
 mod reconcile;
@@ -46,4 +55,4 @@ mod store;
 mod terminal;
 mod watch;
 
-pub use args::run;
+pub use args::{command, run};

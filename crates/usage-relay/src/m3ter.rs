@@ -24,6 +24,11 @@ const FIRST: Duration = Duration::from_secs(30);
 /// Batches a second: the command line submits none.
 const SUBMITS_PER_SECOND: f64 = 1.0;
 
+/// The variable that names the address.
+const API_URL: &str = "M3TER_API_URL";
+/// The address where none is named.
+const API_URL_DEFAULT: &str = "https://api.m3ter.com";
+
 /// Which organisation, and where.
 #[derive(Debug, clap::Args)]
 pub(crate) struct M3terArguments {
@@ -32,7 +37,7 @@ pub(crate) struct M3terArguments {
     org_id: String,
 
     /// Base URL of m3ter's API, or of a sandbox
-    #[arg(long, value_name = "URL", env = "M3TER_API_URL", default_value = "https://api.m3ter.com", value_parser = endpoint)]
+    #[arg(long, value_name = "URL", env = API_URL, default_value = API_URL_DEFAULT, value_parser = endpoint)]
     api_url: Endpoint,
 }
 
@@ -42,7 +47,16 @@ impl M3terArguments {
     /// # Errors
     /// [`Failure::Usage`] without keys in the environment, [`Failure::CouldNot`] if TLS cannot be set up.
     pub(crate) fn client(&self) -> Result<Client, Failure> {
-        let keys = config::m3ter_keys().map_err(Failure::Usage)?;
+        let strange = config::strange(&[API_URL.to_owned()].into());
+        // A misspelt address must not send the keys to the default one.
+        let is_default = Endpoint::parse(API_URL_DEFAULT).is_ok_and(|default| default == self.api_url);
+        if let Some(misspelt) = strange.iter().find(|one| is_default && one.meant == API_URL) {
+            return Err(Failure::Usage(misspelt.to_string()));
+        }
+        let keys = config::m3ter_keys().map_err(|expected| {
+            let said: Vec<String> = std::iter::once(expected).chain(strange.iter().map(ToString::to_string)).collect();
+            Failure::Usage(said.join("; "))
+        })?;
         let transport =
             HttpTransport::new().map_err(|error| Failure::CouldNot(format!("cannot set up HTTP: {}", chain(&error))))?;
         let settings = ClientSettings {

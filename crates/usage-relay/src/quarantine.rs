@@ -10,14 +10,13 @@ mod show;
 use crate::failure::Failure;
 
 const EXAMPLES: &str = "\
-Example, from a broken meter code to counted usage:
+Examples:
   usage-relay quarantine list
-  usage-relay quarantine export --reason MeterInvalid --output broken.csv
-  (mend broken.csv)
+  usage-relay quarantine export --reason MeterInvalid --output broken.csv    # then mend broken.csv
   usage-relay quarantine import broken.csv --queue-url \"$QUEUE_URL\"
   usage-relay explain UID
 
-What is right as it is goes back with usage-relay replay. Nothing is ever deleted.";
+That is the way from a broken meter code to counted usage. What is right as it is goes back with usage-relay replay. Nothing is ever deleted.";
 
 /// See what could not go on, mend it, or give it up.
 #[derive(Debug, clap::Args)]

@@ -6,6 +6,7 @@
 //!
 //! The SDK's own retries are off: an attempt here is an attempt there, and [`crate::send::deliver`] counts them.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 
 use aws_config::Region;
@@ -16,7 +17,7 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use relay_store::EntryAttribute;
 use url::{Host, Url};
 
-use crate::aws::{self, chain};
+use crate::aws::{self, chain, explained};
 use crate::config;
 use crate::failure::Failure;
 
@@ -34,6 +35,24 @@ pub(crate) struct Outgoing {
     pub(crate) body: String,
     /// What is known of it.
     pub(crate) attributes: Vec<EntryAttribute>,
+}
+
+/// Messages on a queue, by what they wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub(crate) struct Depth {
+    /// To be received.
+    pub(crate) visible: u64,
+    /// Received, and neither deleted nor back yet.
+    pub(crate) in_flight: u64,
+    /// To become visible.
+    pub(crate) delayed: u64,
+}
+
+impl Depth {
+    /// All of them.
+    pub(crate) fn total(self) -> u64 {
+        self.visible + self.in_flight + self.delayed
+    }
 }
 
 /// What the queue said about one message of a batch.
@@ -153,6 +172,14 @@ impl Queue {
     /// # Errors
     /// [`Failure::CouldNot`] if the queue cannot be asked.
     pub(crate) async fn left(&self) -> Result<u64, Failure> {
+        Ok(self.depth().await?.total())
+    }
+
+    /// The same, each by itself.
+    ///
+    /// # Errors
+    /// As [`Queue::left`].
+    pub(crate) async fn depth(&self) -> Result<Depth, Failure> {
         let names = [
             QueueAttributeName::ApproximateNumberOfMessages,
             QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
@@ -160,14 +187,25 @@ impl Queue {
         ];
         let call = self.client.get_queue_attributes().queue_url(self.url.as_str());
         let said = call.set_attribute_names(Some(names.to_vec())).send().await;
-        let said = said.map_err(|error| Failure::CouldNot(format!("cannot ask the queue {}: {}", self.url, chain(&error))))?;
-        let count = |name: &QueueAttributeName| said.attributes()?.get(name)?.parse::<u64>().ok();
-        let mut left = 0;
-        for name in &names {
+        let said =
+            said.map_err(|error| Failure::CouldNot(explained(format!("cannot ask the queue {}: {}", self.url, chain(&error)))))?;
+        let count = |name: &QueueAttributeName| {
             let expected = || Failure::CouldNot(format!("expected the queue {} to answer with {name}", self.url));
-            left += count(name).ok_or_else(expected)?;
-        }
-        Ok(left)
+            said.attributes().and_then(|all| all.get(name)?.parse::<u64>().ok()).ok_or_else(expected)
+        };
+        let [visible, in_flight, delayed] = &names;
+        Ok(Depth { visible: count(visible)?, in_flight: count(in_flight)?, delayed: count(delayed)? })
+    }
+
+    /// All that it says of itself, by SQS's names.
+    ///
+    /// # Errors
+    /// Why it says nothing, in one line.
+    pub(crate) async fn attributes(&self) -> Result<BTreeMap<String, String>, String> {
+        let call = self.client.get_queue_attributes().queue_url(self.url.as_str()).attribute_names(QueueAttributeName::All);
+        let said = call.send().await.map_err(|error| explained(chain(&error)))?;
+        let named = said.attributes().into_iter().flatten();
+        Ok(named.map(|(name, value)| (name.as_str().to_owned(), value.clone())).collect())
     }
 }
 
@@ -187,7 +225,7 @@ where
         // The SDK may add kinds; one that nobody here knows is not tried again blindly.
         SdkError::ConstructionFailure(_) | _ => false,
     };
-    let mut text = chain(error);
+    let mut text = explained(chain(error));
     if text.contains("loading credentials") {
         text = format!("expected AWS credentials in the environment, a profile or a role: {text}");
     }

@@ -28,7 +28,7 @@ const NAMED_MAX: usize = 10;
 
 const EXAMPLES: &str = "\
 Examples:
-  usage-relay reconcile                                    the day before yesterday
+  usage-relay reconcile                                     # the day before yesterday
   usage-relay reconcile --day 2026-11-20 --meter api_calls
   usage-relay reconcile --since 7d --csv > differences.csv
   usage-relay reconcile --since 2026-11-01 --all --json
@@ -44,7 +44,7 @@ a uid that was sent with several. What arrives later than this moment is in no s
 It needs LedgerMode full: uids and off keep nothing that could be added up.
 
 Exit codes: 0 both sides agree, or all is explained; 1 a difference has no explanation, or something could not be read; 2 the \
-store or m3ter did not answer.";
+store or m3ter did not answer; 64 the command line is wrong, or keys are missing.";
 
 /// Hold the ledger against what m3ter says it counted.
 ///

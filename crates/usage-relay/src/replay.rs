@@ -34,15 +34,18 @@ Examples:
   usage-relay replay --reason RefusedByApi --since 2d --queue-url \"$QUEUE_URL\"
   usage-relay replay --uid order-1 --queue-url \"$QUEUE_URL\"
   usage-relay replay --beyond-window order-2 --queue-url \"$QUEUE_URL\"
-  usage-relay replay --reason UndefinedMeter --queue-url \"$QUEUE_URL\"    # rejected later; m3ter has the meter now
-  usage-relay replay --qid QID --new-uid --queue-url \"$QUEUE_URL\"        # m3ter dropped it as a copy, and it was not counted
+  usage-relay replay --reason UndefinedMeter --queue-url \"$QUEUE_URL\"    # m3ter has the meter now
+  usage-relay replay --qid $QID --new-uid --queue-url \"$QUEUE_URL\"           # dropped as a copy, and not counted
 
 Sent at least once, counted once: the uid stays, and m3ter counts a uid once in 35 days. What may first have been sent 34 \
 days ago or earlier is refused, unless its uid is named with --beyond-window. What m3ter dropped as a copy would be dropped again, and goes \
 only with --new-uid.
 
 An entry is claimed in the store before it is sent, so two operators cannot send it at once. If a claim is 15 minutes old \
-and nothing came of it, the next replay sends the entry again, and says so.";
+and nothing came of it, the next replay sends the entry again, and says so.
+
+Exit codes: 0 done; 1 an entry that was named is refused, or an object could not be read; 2 store or queue did not answer; \
+64 the command line is wrong.";
 
 /// Send quarantined measurements again, as they are.
 #[derive(Debug, clap::Args)]

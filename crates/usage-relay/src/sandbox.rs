@@ -18,10 +18,13 @@ const EXAMPLES: &str = "\
 Examples:
   usage-relay sandbox
   usage-relay sandbox --listen 127.0.0.1:8080 --data sandbox.journal --catalogue meters.json
-  curl \"$URL/_sandbox/ledger\"    what it counted
+  curl \"$URL/_sandbox/ledger\"    # what it counted
 
 Credentials: M3TER_ACCESS_KEY_ID and M3TER_API_SECRET from the environment, else sandbox and sandbox-secret.
-It speaks plain HTTP and is for this machine only; stop it with Ctrl-C.";
+It speaks plain HTTP and is for this machine only; stop it with Ctrl-C.
+
+Exit codes: 0 stopped; 1 the catalogue or the faults are wrong; 2 a file cannot be read or written, or the address is taken; 64 the \
+command line is wrong.";
 
 /// Run a local m3ter.
 ///

@@ -8,7 +8,7 @@
 //! at the line, says how much was sent, and is simply run again.
 
 pub(crate) mod deliver;
-mod feed;
+pub(crate) mod feed;
 pub(crate) mod measurement;
 pub(crate) mod pack;
 pub(crate) mod read;
@@ -44,7 +44,10 @@ Examples:
 A CSV header looks like this; empty cells are fields that are not there:
   uid,meter,account,ts,measure.calls,what.region
 
-Running it again is safe for 35 days: every measurement keeps its uid, and m3ter counts a uid once.";
+Running it again is safe for 35 days: every measurement keeps its uid, and m3ter counts a uid once.
+
+Exit codes: 0 all of it is on the queue; 1 the input is at fault, or the queue refuses one of its messages; 2 file or queue \
+did not answer; 64 the command line is wrong. The message says how much had been sent.";
 
 /// Put measurements on the queue.
 ///
@@ -147,7 +150,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     failure.map_or(Ok(()), |failure| Err(with_sent(failure, &summary)))
 }
 
-async fn send(queue: &Queue, input: Input, per_message: u64, progress: &Progress) -> (Delivery, Option<Failure>) {
+/// Sends `input`, at most `per_message` measurements a message. What was sent before a failure stands beside it.
+pub(crate) async fn send(queue: &Queue, input: Input, per_message: u64, progress: &Progress) -> (Delivery, Option<Failure>) {
     let (batches, waiting) = mpsc::channel(BATCHES_WAITING_MAX);
     let (ended, end) = oneshot::channel();
     // A thread and not a task: if delivery fails while this waits for standard input, the command ends all the same.

@@ -8,7 +8,7 @@ use recovery::life::time;
 use relay_store::{OpenError, S3Access, Store, StoreError};
 use serde::Serialize;
 
-use crate::aws::{chain, s3_access};
+use crate::aws::{chain, explained, s3_access};
 use crate::clock;
 use crate::failure::Failure;
 use crate::figures::counted;
@@ -96,7 +96,7 @@ pub(crate) async fn open_store(url: &str) -> Result<Store, Failure> {
 
 /// The store did not do it.
 pub(crate) fn store_failed(error: &StoreError) -> Failure {
-    Failure::CouldNot(chain(error))
+    Failure::CouldNot(explained(chain(error)))
 }
 
 /// What was looked at, as JSON.

@@ -1,14 +1,15 @@
 //! Everything the command line prints goes through here.
 //!
 //! Results go to standard output, errors and progress to standard error. Progress and colour appear only on a
-//! terminal, so that a file or a pipe never holds either. A reader that closes the pipe early (`… | head`) is no
-//! error: the rest goes unprinted and the exit code still says what became of the command.
+//! terminal, so that a file or a pipe never holds either; colour not where `NO_COLOR` is set. A reader that closes the pipe
+//! early (`… | head`) is no error: the rest goes unprinted and the exit code still says what became of the command.
 
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 
+use crate::config;
 use crate::failure::Failure;
 
 /// How often a progress bar is drawn, in milliseconds: smooth to the eye, and cheap.
@@ -19,8 +20,24 @@ const PROGRESS_TICK_MS: u64 = 100;
 /// # Errors
 /// If standard output cannot be written, except because its reader has gone.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    print_bytes(format!("{text}\n").as_bytes())
+}
+
+/// Prints `bytes` as they are on standard output, at once.
+///
+/// # Errors
+/// As [`print`].
+pub(crate) fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
-    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+    printed(out.write_all(bytes).and_then(|()| out.flush()))
+}
+
+/// What comes of having printed.
+///
+/// # Errors
+/// As [`print`].
+pub(crate) fn printed(result: std::io::Result<()>) -> Result<(), Failure> {
+    match result {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Failure::CouldNot(format!("cannot write to standard output: {error}")))
         }
@@ -62,9 +79,9 @@ pub(crate) fn complain(text: &str) {
     drop(writeln!(std::io::stderr().lock(), "usage-relay: {text}"));
 }
 
-/// Whether standard output is a terminal, where colour is welcome.
+/// Whether standard output takes colour: it is a terminal, and nobody asked for none.
 pub(crate) fn is_colourful() -> bool {
-    std::io::stdout().is_terminal()
+    std::io::stdout().is_terminal() && !config::wants_no_colour()
 }
 
 /// Progress on standard error; nothing at all unless that is a terminal.
@@ -75,7 +92,7 @@ impl Progress {
     /// A bar towards `total` if that is known, else a count that runs. `what` follows the numbers.
     pub(crate) fn start(total: Option<u64>, what: &'static str) -> Self {
         if !std::io::stderr().is_terminal() {
-            return Self(ProgressBar::hidden());
+            return Self::none();
         }
         let (bar, template) = match total {
             Some(total) => (ProgressBar::new(total), "{bar:30} {human_pos} of {human_len} {prefix} {msg}"),
@@ -90,6 +107,11 @@ impl Progress {
         bar.set_prefix(what);
         bar.enable_steady_tick(Duration::from_millis(PROGRESS_TICK_MS));
         Self(bar)
+    }
+
+    /// None: somebody else shows how it goes, or the screen is for the result.
+    pub(crate) fn none() -> Self {
+        Self(ProgressBar::hidden())
     }
 
     /// Moves to `position`.

@@ -31,14 +31,16 @@ const PAUSE_LEAST_S: u64 = 10;
 
 const EXAMPLES: &str = "\
 Examples:
-  usage-relay watch --store-url s3://bucket/relay --org-id $ORG          run beside the relay, instead of the function ingest-watch
-  usage-relay watch --once --json                                        one round, for a scheduler of your own
+  usage-relay watch --store-url s3://bucket/relay --org-id \"$ORG_ID\"    # instead of the function ingest-watch
+  usage-relay watch --once --json                                        # one round, for a scheduler of your own
 
-Each round reads m3ter's events of failed ingests. What m3ter rejected goes into the quarantine with m3ter's reason; a copy that it
-dropped is noted as a receipt. Each hour it counts the quarantine and reads meters and accounts, each day it holds the ledger against
-what m3ter counted.";
+Each round reads m3ter's events of failed ingests. What m3ter rejected goes into the quarantine with m3ter's reason; a copy that it \
+dropped is noted as a receipt. Each hour it counts the quarantine and reads meters and accounts, each day it holds the ledger against \
+what m3ter counted.
 
-/// Fetch what m3ter rejected after accepting it, and act on it
+Exit codes: 0 stopped, or the one round was done; 2 store or m3ter did not answer; 64 the command line is wrong, or keys are missing.";
+
+/// Fetch what m3ter rejected after accepting it, and act on it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {

@@ -74,7 +74,7 @@ impl Topic {
 }
 
 /// How to mend what is refused for `reason`. No `_` arm: a new reason must say it.
-fn mend(reason: Reason) -> &'static str {
+pub(crate) fn mend(reason: Reason) -> &'static str {
     match reason {
         Reason::NotJson => "Have a JSON library write it, as UTF-8 and one object a line; in CSV, save the file as UTF-8.",
         Reason::NotAMeasurement => {

@@ -1,8 +1,8 @@
-//! The sandbox as the demo needs it: create a meter as m3ter documents it, and read what was counted.
+//! The sandbox as demo and console need it: create a meter as m3ter documents it, read what was counted, and script faults.
 
 use std::time::Duration;
 
-use m3ter_sandbox::{Ledger, MeasurementLine, State};
+use m3ter_sandbox::{FaultReport, FaultRule, Ledger, MeasurementLine, State, Totals};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use url::Url;
@@ -75,6 +75,71 @@ impl M3ter {
         serde_json::from_slice(&bytes).map_err(|error| {
             Failure::CouldNot(format!("expected the ledger of a sandbox at {}; found something else: {error}", self.base))
         })
+    }
+
+    /// What the sandbox counted, in sums alone.
+    ///
+    /// # Errors
+    /// As [`M3ter::ledger`].
+    pub(crate) async fn totals(&self) -> Result<Totals, Failure> {
+        let mut path = self.path(&["_sandbox", "ledger"])?;
+        path.query_pairs_mut().append_pair("requests", "false");
+        let bytes = self.send(self.http.request(Method::GET, path), "read the ledger").await?;
+        let ledger: Result<Ledger, _> = serde_json::from_slice(&bytes);
+        ledger.map(|ledger| ledger.totals).map_err(|error| {
+            Failure::CouldNot(format!("expected the ledger of a sandbox at {}; found something else: {error}", self.base))
+        })
+    }
+
+    /// The sandbox's script of faults.
+    ///
+    /// # Errors
+    /// [`Failure::CouldNot`] if it does not answer.
+    pub(crate) async fn faults(&self) -> Result<FaultReport, Failure> {
+        let path = self.path(&["_sandbox", "faults"])?;
+        let bytes = self.send(self.http.request(Method::GET, path), "read the script of faults").await?;
+        serde_json::from_slice(&bytes)
+            .map_err(|error| Failure::CouldNot(format!("expected a script of faults at {}: {error}", self.base)))
+    }
+
+    /// Adds `rules` to the script.
+    ///
+    /// # Errors
+    /// [`Failure::CouldNot`] if the sandbox does not take them.
+    pub(crate) async fn add_faults(&self, rules: &[FaultRule]) -> Result<(), Failure> {
+        let path = self.path(&["_sandbox", "faults"])?;
+        let body = serde_json::to_string(rules).map_err(|error| Failure::CouldNot(format!("cannot write JSON: {error}")))?;
+        let request = self.http.request(Method::POST, path).header("content-type", "application/json").body(body);
+        self.send(request, "add faults").await.map(drop)
+    }
+
+    /// Empties the script.
+    ///
+    /// # Errors
+    /// [`Failure::CouldNot`] if the sandbox does not answer.
+    pub(crate) async fn clear_faults(&self) -> Result<(), Failure> {
+        let path = self.path(&["_sandbox", "faults"])?;
+        self.send(self.http.request(Method::DELETE, path), "clear the script of faults").await.map(drop)
+    }
+
+    /// Sees whether the sandbox takes `credentials`.
+    ///
+    /// # Errors
+    /// [`Failure::CouldNot`] if it does not, or does not answer.
+    pub(crate) async fn ensure_credentials(&self, credentials: &Credentials) -> Result<(), Failure> {
+        self.token(credentials).await.map(drop)
+    }
+
+    /// Makes the sandbox forget every token. `credentials` must be those that it takes already: it would take these from now on.
+    ///
+    /// # Errors
+    /// [`Failure::CouldNot`] if it does not answer.
+    pub(crate) async fn forget_tokens(&self, credentials: &Credentials) -> Result<(), Failure> {
+        let Credentials { access_key_id, api_secret } = credentials;
+        let body = json!({"access_key_id": access_key_id, "api_secret": api_secret, "revoke_tokens": true});
+        let request = self.http.request(Method::POST, self.path(&["_sandbox", "credentials"])?);
+        let request = request.header("content-type", "application/json").body(body.to_string());
+        self.send(request, "make it forget its tokens").await.map(drop)
     }
 
     async fn call(&self, request: reqwest::RequestBuilder, what: &str) -> Result<Value, Failure> {

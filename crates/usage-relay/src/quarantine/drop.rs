@@ -20,10 +20,13 @@ use crate::terminal::{self, Progress};
 const MARK_TIMEOUT: Duration = Duration::from_secs(30);
 
 const HELP: &str = "\
-Example:
+Examples:
   usage-relay quarantine drop 5b0c2d2c-7a0e-5a51-9c55-0a4c3b1f1e11 --because \"test data of the load test\"
 
-A dropped entry no longer counts as open and is not replayed. `quarantine list --all` still shows it.";
+A dropped entry no longer counts as open and is not replayed. `quarantine list --all` still shows it.
+
+Exit codes: 0 dropped; 1 one is not there or cannot be dropped, and none was; 2 the store did not answer; 64 the command line is \
+wrong.";
 
 /// Give entries up, and say why.
 #[derive(Debug, clap::Args)]

@@ -26,9 +26,13 @@ const HELP: &str = "\
 Examples:
   usage-relay quarantine export --reason MeterInvalid --output broken.csv
   usage-relay quarantine export --since 2d > broken.ndjson
+  usage-relay quarantine export --output all.ndjson --json | jq .written
 
 Mend the measurements and leave qid and uid as they are; then usage-relay quarantine import FILE. Rows that you delete stay in \
-the quarantine.";
+the quarantine.
+
+Exit codes: 0 all that is open was written; 1 the file exists, an object could not be read, or an entry does not fit CSV; 2 the \
+store did not answer, or the file cannot be written: then there is none; 64 the command line is wrong.";
 
 /// Write open entries to a file, to be mended.
 #[derive(Debug, clap::Args)]
@@ -47,6 +51,10 @@ pub(crate) struct Arguments {
     /// What to write; a file named ….csv is CSV, else it is ndjson
     #[arg(long, value_enum)]
     format: Option<Format>,
+
+    /// Print one line of JSON that says what was written to the file
+    #[arg(long, requires = "output")]
+    json: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -87,13 +95,24 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let none = Facts::default();
     chosen.kept.retain(|qid, (kept, _)| Standing::of(kept, facts.get(qid).unwrap_or(&none), now_ms).is_open());
     let mut out = open(&arguments)?;
-    let (written, left_out) = match format {
-        Format::Ndjson => (ndjson(&store, &chosen, out.as_mut()).await?, 0),
-        Format::Csv => csv(&store, &chosen, out.as_mut()).await?,
+    let progress = match arguments.output {
+        Some(_) => Progress::start(Some(chosen.kept.len() as u64), "entries written"),
+        None => Progress::none(), // what is written may be on the same screen
     };
-    out.flush().map_err(|error| unwritable(&error))?;
+    let done = write(&store, &chosen, format, out.as_mut(), &progress).await;
+    progress.finish();
+    if let (Err(_), Some(path)) = (&done, &arguments.output) {
+        // Half of it would pass for all of it, and stand in the way of the next try. It was made just now.
+        drop(std::fs::remove_file(path));
+    }
+    let (written, left_out) = done?;
     let entries = if written == 1 { "1 open entry".to_owned() } else { format!("{} open entries", grouped(written)) };
-    terminal::complain(&format!("wrote {entries}"));
+    if arguments.json {
+        let file = arguments.output.as_ref().map(|path| path.display().to_string());
+        terminal::print_json(&serde_json::json!({"file": file, "written": written, "left_out": left_out}))?;
+    } else {
+        terminal::complain(&format!("wrote {entries}"));
+    }
     say_unreadable(&looked)?;
     match left_out {
         0 => Ok(()),
@@ -102,6 +121,22 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             counted(left_out, "other")
         ))),
     }
+}
+
+/// Writes all of it; how many were written, and how many CSV cannot hold.
+async fn write(
+    store: &Store,
+    chosen: &Chosen,
+    format: Format,
+    out: &mut (dyn Write + Send),
+    progress: &Progress,
+) -> Result<(u64, u64), Failure> {
+    let counts = match format {
+        Format::Ndjson => (ndjson(store, chosen, out, progress).await?, 0),
+        Format::Csv => csv(store, chosen, out, progress).await?,
+    };
+    out.flush().map_err(|error| unwritable(&error))?;
+    Ok(counts)
 }
 
 fn open(arguments: &Arguments) -> Result<Box<dyn Write + Send>, Failure> {
@@ -143,13 +178,14 @@ async fn whole(store: &Store, chosen: &Chosen, mut each: impl FnMut(Entry) -> Re
     Ok(())
 }
 
-async fn ndjson(store: &Store, chosen: &Chosen, out: &mut (dyn Write + Send)) -> Result<u64, Failure> {
+async fn ndjson(store: &Store, chosen: &Chosen, out: &mut (dyn Write + Send), progress: &Progress) -> Result<u64, Failure> {
     let mut written = 0;
     whole(store, chosen, |entry| {
         let Entry { qid, reason, detail, measurement, body, .. } = &entry;
         let line = Line { qid: *qid, reason, detail, measurement: measurement.as_deref(), body: body.as_deref() };
         let text = serde_json::to_string(&line).map_err(|error| unwritable(&error))?;
         written += 1;
+        progress.set(written);
         writeln!(out, "{text}").map_err(|error| unwritable(&error))
     })
     .await?;
@@ -157,7 +193,7 @@ async fn ndjson(store: &Store, chosen: &Chosen, out: &mut (dyn Write + Send)) ->
 }
 
 /// Twice over the entries: first for the columns, then for the rows. So memory stays bounded.
-async fn csv(store: &Store, chosen: &Chosen, out: &mut (dyn Write + Send)) -> Result<(u64, u64), Failure> {
+async fn csv(store: &Store, chosen: &Chosen, out: &mut (dyn Write + Send), progress: &Progress) -> Result<(u64, u64), Failure> {
     let mut columns: BTreeSet<String> = BTreeSet::new();
     let mut left_out = 0;
     whole(store, chosen, |entry| {
@@ -177,6 +213,7 @@ async fn csv(store: &Store, chosen: &Chosen, out: &mut (dyn Write + Send)) -> Re
     whole(store, chosen, |entry| {
         let Some(cells) = cells(&entry) else { return Ok(()) };
         written += 1;
+        progress.set(written);
         let qid = entry.qid.to_string();
         let own = [qid.as_str(), &entry.reason, &entry.detail];
         let values = fields.iter().map(|name| cells.get(*name).map_or("", String::as_str));

@@ -29,11 +29,14 @@ use crate::store::{StoreArguments, say_unreadable, store_failed};
 use crate::terminal::{self, Progress};
 
 const HELP: &str = "\
-Example:
+Examples:
+  usage-relay quarantine import broken.csv --dry-run
   usage-relay quarantine import broken.csv --queue-url \"$QUEUE_URL\"
 
 FILE is what quarantine export wrote, with the measurements mended: newline-delimited JSON or CSV. qid and uid stay; an entry \
-that has no uid, or is a whole body, gets one from you. A body may become several lines with the same qid.";
+that has no uid, or is a whole body, gets one from you. A body may become several lines with the same qid.
+
+Exit codes: 0 sent; 1 a row is at fault, and nothing was sent; 2 file, store or queue did not answer; 64 the command line is wrong.";
 
 /// Send mended measurements in place of quarantined ones.
 #[derive(Debug, clap::Args)]

@@ -30,7 +30,9 @@ Examples:
   usage-relay quarantine list --all --json
 
 An entry is open until m3ter accepted what was sent again from it, a newer entry took its place, or it was dropped. If m3ter rejects \
-later what was sent again, that is a newer entry.";
+later what was sent again, that is a newer entry.
+
+Exit codes: 0 shown; 1 an object could not be read; 2 the store did not answer; 64 the command line is wrong.";
 
 /// Count what is in the quarantine, with a few examples.
 #[derive(Debug, clap::Args)]

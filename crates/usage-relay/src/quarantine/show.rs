@@ -19,7 +19,10 @@ use crate::terminal::{self, Progress};
 const HELP: &str = "\
 Examples:
   usage-relay quarantine show 5b0c2d2c-7a0e-5a51-9c55-0a4c3b1f1e11
-  usage-relay quarantine show order-1 --json";
+  usage-relay quarantine show order-1 --json
+
+Exit codes: 0 all were found; 1 one was not, or an object could not be read; 2 the store did not answer; 64 the command line is \
+wrong.";
 
 /// Show all that is kept of an entry: the measurement too.
 #[derive(Debug, clap::Args)]
