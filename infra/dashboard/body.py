@@ -53,6 +53,10 @@ class Widget:
     alarms: tuple[str, ...]
 
 
+LABEL = re.compile(r"^ +(?:- )?(\w+): (\$\{PROP\('Dim\.\w+'\)\})$", re.MULTILINE)
+"""A value that is put into the JSON for CloudWatch to fill in: its name, and what it says."""
+
+
 def block(template: str) -> str:
     """The dashboard's JSON as it stands in `template`, before anything is put in."""
     lines = iter(template.splitlines())
@@ -82,7 +86,8 @@ def substituted(text: str, values: Mapping[str, str] | None = None) -> str:
 
 def widgets(template: str) -> list[Widget]:
     """The widgets of the template's dashboard, in its order."""
-    return [_widget(found) for found in json.loads(substituted(block(template)))["widgets"]]
+    labels = dict(LABEL.findall(template))
+    return [_widget(found) for found in json.loads(substituted(block(template), labels))["widgets"]]
 
 
 def _widget(found: Mapping[str, Any]) -> Widget:

@@ -2,7 +2,9 @@
 
 The map, from the outside in:
 
-- `__main__`: the commands, `python -m infra.local demo` and `up`
+- `__main__`: the commands, `python -m infra.local demo`, `up`, `down` and `serve`
+- `up`: leaves a relay running, and stops it
+- `guide`, `schedule`: how to use what runs, and ingest-watch's looks while it does
 - `setup`: everything started in order, and stopped again whatever happens
 - `emulator`, `sandbox`: the two servers
 - `package`, `stack`: the function's zip, and the stack it is deployed with
@@ -13,7 +15,7 @@ The map, from the outside in:
 - `install`: installs the pinned tools all of these need
 
 The rule: the template is deployed as it is, only the place of the function's zip is filled in. Everything listens on
-loopback, on a port that was free, and nothing that was started stays behind.
+loopback, on a port that was free, and nothing that was started stays behind, but what `up` leaves until `down`.
 
 What is absent: anything that talks to real AWS or to real m3ter, and any build: the make targets do that first.
 """

@@ -1,15 +1,16 @@
-"""The commands: `python -m infra.local demo` and `python -m infra.local up`.
+"""The commands: `python -m infra.local demo`, `up`, `down` and `serve`.
 
 Exit codes: the command's own; 1 when the set-up failed; 130 after Ctrl-C or SIGTERM.
 """
 
 import argparse
-import shlex
-import signal
 import sys
+from pathlib import Path
+from typing import NoReturn
 
+from infra.local import guide, schedule, up
 from infra.local.processes import running, terminate_like_interrupt
-from infra.local.settings import CATALOGUE, COMMAND_BINARY, require
+from infra.local.settings import CATALOGUE, COMMAND_BINARY, LOCAL, require
 from infra.local.setup import Local, local
 from infra.local.steps import say
 
@@ -21,14 +22,23 @@ def main() -> int:
     demo = commands.add_parser("demo", help="deploy everything locally, send demo measurements, balance the books")
     demo.add_argument("--measurements", type=int, default=10_000, help="how many to send (default: %(default)s)")
     demo.add_argument("--messages", type=int, default=40, help="in how many messages (default: %(default)s)")
-    commands.add_parser("up", help="deploy everything locally, print how to reach it, and wait for Ctrl-C")
+    commands.add_parser("serve", help="deploy everything locally, print how to reach it, and wait for Ctrl-C")
+    for name, help in (
+        ("up", "leave all of that running, and print how to use it"),
+        ("down", "stop what up left running"),
+        ("supervise", "what up leaves running; not for people"),
+    ):
+        command = commands.add_parser(name, help=help)
+        command.add_argument("--folder", type=Path, default=LOCAL, help="where it is written down (default: %(default)s)")
     arguments = parser.parse_args()
 
     terminate_like_interrupt()
     try:
-        if arguments.command == "up":
-            with local("up", catalogue=CATALOGUE) as relay:
-                return _up(relay)
+        if arguments.command in ("up", "down", "supervise"):
+            return getattr(up, arguments.command)(up.Files(arguments.folder.resolve()))
+        if arguments.command == "serve":
+            with local("serve", catalogue=CATALOGUE) as relay:
+                _serve(relay)
         with local("demo") as relay:
             return _demo(relay, arguments.measurements, arguments.messages)
     except KeyboardInterrupt:
@@ -39,25 +49,15 @@ def main() -> int:
         return 1
 
 
-def _up(relay: Local) -> int:
+def _serve(relay: Local) -> NoReturn:
     """Prints what a shell needs to use the local relay, then waits for a signal."""
-    places = {
-        "QUEUE_URL": relay.outputs["QueueUrl"],
-        "DEAD_LETTER_QUEUE_URL": relay.outputs["DeadLetterQueueUrl"],
-        "STORE_URL": relay.outputs["StoreUrl"],
-        "SECRET_ARN": relay.outputs["SecretArn"],
-        "LOG_GROUP_NAME": relay.outputs["LogGroupName"],
-        "SANDBOX_URL": relay.sandbox.url,
-    }
     print("# for another shell:")
-    for name, value in (relay.emulator.environment() | relay.sandbox.environment() | places).items():
-        print(f"export {name}={shlex.quote(value)}")
+    print(guide.exports(relay), end="")
     print("# then, for example:")
-    print(f'#   {shlex.quote(str(COMMAND_BINARY))} send --demo 1000 --queue-url "$QUEUE_URL"')
+    print('#   usage-relay send --demo 1000 --queue-url "$QUEUE_URL"')
     print('#   curl "$SANDBOX_URL/_sandbox/ledger"')
     print("# ready; Ctrl-C stops everything", flush=True)
-    while True:
-        signal.pause()
+    schedule.keep(relay)
 
 
 def _demo(relay: Local, measurements: int, messages: int) -> int:

@@ -1,7 +1,8 @@
 """The emulator of AWS's API: MiniStack as a process of ours, or one that runs already.
 
 `AWS_ENDPOINT_URL` in the environment names one that runs already (LocalStack in host mode, say). It must be on loopback:
-this set-up creates and deletes stacks, and must never do so in a real account.
+this set-up creates and deletes stacks, and must never do so in a real account. A shell that has sourced what `make up` wrote
+does not ask for that: it names that relay's own emulator, for the commands that are tried there, and may have outlived it.
 
 MiniStack needs its own `AWS_ENDPOINT_URL`: it hands that to the functions it runs. Without it their AWS clients would
 aim at real AWS. Its temporary files (the function's unpacked zip) go to a folder that is removed with it; that folder's
@@ -34,6 +35,9 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 HEALTH = "/_localstack/health"
 """Both emulators serve this path."""
 MINISTACK_HEALTH = "/_ministack/health"
+
+UP_URL = "USAGE_RELAY_UP_URL"
+"""The variable by which a shell tells that `AWS_ENDPOINT_URL` was set for it by what `make up` wrote."""
 
 LOG_NAME = "emulator.log"
 FAILED_BATCH = re.compile(r"failed processing SQS batch from \S+ \(errorType=([\w.]+) ")
@@ -75,16 +79,16 @@ class Emulator:
 @contextmanager
 def emulator(logs: Path, files: Path) -> Iterator[Emulator]:
     """The emulator for the length of the block: the one `AWS_ENDPOINT_URL` names, else a MiniStack of our own."""
-    given = os.environ.get("AWS_ENDPOINT_URL")
-    if given:
-        yield _running_already(given)
+    url = given()
+    if url:
+        yield _running_already(url)
         return
-    port = _free_port()
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     log = logs / LOG_NAME
     # No grace when it ends: it keeps nothing, and ending politely would take it 2 s.
     with running([sys.executable, "-m", "ministack"], _variables(port, files), log, log, grace_s=0) as process:
-        until(lambda: _answers(url) or process.poll() is not None, f"the emulator at {url} answers", START_DEADLINE_S)
+        until(lambda: answers(url) or process.poll() is not None, f"the emulator at {url} answers", START_DEADLINE_S)
         if process.poll() is not None:
             raise RuntimeError(f"the emulator ended with {process.returncode}: see {log}")
         yield Emulator(url=url, files=files, ministack=True)
@@ -95,12 +99,18 @@ def failed_invocations(logs: Path) -> Counter[str]:
     return Counter(FAILED_BATCH.findall((logs / LOG_NAME).read_text()))
 
 
+def given() -> str | None:
+    """The emulator that `AWS_ENDPOINT_URL` asks to use, or None when one is to be started."""
+    url = os.environ.get("AWS_ENDPOINT_URL")
+    return None if url == os.environ.get(UP_URL) else url
+
+
 def _running_already(url: str) -> Emulator:
     if urlsplit(url).hostname not in LOOPBACK:
         raise ValueError(f"AWS_ENDPOINT_URL is {url}: expected an emulator on loopback, such as http://127.0.0.1:4566")
-    if not _answers(url):
+    if not answers(url):
         raise ValueError(f"AWS_ENDPOINT_URL is {url}, but nothing answers there: start it, or unset AWS_ENDPOINT_URL")
-    return Emulator(url=url, files=None, ministack=_answers(url, MINISTACK_HEALTH))
+    return Emulator(url=url, files=None, ministack=answers(url, MINISTACK_HEALTH))
 
 
 def _variables(port: int, files: Path) -> dict[str, str]:
@@ -119,13 +129,15 @@ def _variables(port: int, files: Path) -> dict[str, str]:
     )
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of loopback on which nothing listened a moment ago."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])
 
 
-def _answers(url: str, path: str = HEALTH) -> bool:
+def answers(url: str, path: str = HEALTH) -> bool:
+    """Whether an emulator at `url` is ready for use."""
     # Proxies of the environment must not be asked for loopback.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:

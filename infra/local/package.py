@@ -11,6 +11,12 @@ REGULAR_EXECUTABLE = 0o100755 << 16
 """A regular file that everyone may run, where a zip keeps Unix modes. Without it Lambda cannot start the function."""
 
 
+def shipped(binary: Path) -> bytes:
+    """The zip for `binary`: the one that was built with it, or one made here where none was."""
+    built = binary.parent.with_suffix(".zip")
+    return built.read_bytes() if built.is_file() else package(binary)
+
+
 def package(binary: Path) -> bytes:
     """The zip for `binary`, which must run on Amazon Linux 2023, or, locally, on this machine."""
     entry = zipfile.ZipInfo("bootstrap", FIXED_TIME)
@@ -18,5 +24,5 @@ def package(binary: Path) -> bytes:
     entry.compress_type = zipfile.ZIP_DEFLATED
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr(entry, binary.read_bytes())
+        archive.writestr(entry, binary.read_bytes(), compresslevel=9)  # the smallest: it is unpacked at each cold start
     return packed.getvalue()

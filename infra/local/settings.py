@@ -19,12 +19,15 @@ CODE_URI = "target/lambda/{}/"
 CATALOGUE = Path(__file__).with_name("catalogue.json")
 """What the sandbox of `up` knows at the start: the meters of made-up measurements and of the producers in docs/producers."""
 
+LAMBDA = ROOT / "target" / "lambda"
+"""What `infra.local.build` makes of each function: `NAME/bootstrap` and `NAME.zip`."""
+
 _TARGET = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target")
-FUNCTION_BINARY = _TARGET / "release" / "ingest-relay"
+FUNCTION_BINARY = LAMBDA / "ingest-relay" / "bootstrap"
 """The shipped binary: a release build of the function alone, so that no other crate's features are in it."""
-DEAD_LETTER_BINARY = _TARGET / "release" / "dead-letter"
+DEAD_LETTER_BINARY = LAMBDA / "dead-letter" / "bootstrap"
 """The same of the function that drains the dead-letter queue."""
-INGEST_WATCH_BINARY = _TARGET / "release" / "ingest-watch"
+INGEST_WATCH_BINARY = LAMBDA / "ingest-watch" / "bootstrap"
 """The same of the function that looks at the quarantine."""
 COMMAND_BINARY = _TARGET / "debug" / "usage-relay"
 """The command line. A debug build, because the workspace's tests need one anyway."""
@@ -37,8 +40,8 @@ STACK_NAME = "usage-relay-local"
 
 START_DEADLINE_S = 30.0
 """Longest wait for a server to answer. The emulator takes 1 to 2 s here; a laden CI machine takes several times that."""
-DEPLOY_DEADLINE_S = 60.0
-"""Longest wait for a stack to be created or deleted. It takes 1 s on MiniStack and 6 s on LocalStack."""
+DEPLOY_DEADLINE_S = 180.0
+"""Longest wait for a stack to be created or deleted. It takes 3 s on MiniStack and 15 s on LocalStack."""
 
 
 def require(binary: Path) -> Path:

@@ -8,8 +8,8 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,7 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.local import function
 from infra.local.emulator import Emulator, emulator, failed_invocations
-from infra.local.package import package
+from infra.local.package import shipped
 from infra.local.processes import environment
 from infra.local.sandbox import Sandbox, sandbox
 from infra.local.settings import DEAD_LETTER_BINARY, FUNCTION_BINARY, INGEST_WATCH_BINARY, LOCAL, ORG_ID, require
@@ -95,12 +95,14 @@ def local(
     catalogue: Path | None = None,
     token_lifetime_s: int | None = None,
     frees_rejected_uids: bool = False,
+    serve: Callable[[Path, Path], AbstractContextManager[Emulator]] = emulator,
 ) -> Iterator[Local]:
     """A whole relay for the length of the block.
 
     `name` names the run's folder of logs; `parameters` are put over those that the local set-up needs; `binary` is the
     function to deploy; `catalogue` holds what the sandbox knows at the start, `token_lifetime_s` says how long its tokens
-    live, `frees_rejected_uids` whether what it rejected later may come again under its uid.
+    live, `frees_rejected_uids` whether what it rejected later may come again under its uid. `serve` starts the emulator, given
+    the folder for its log and the one for its files.
     """
     logs = _log_folder(name)
     try:
@@ -109,11 +111,11 @@ def local(
             with step("start the m3ter sandbox"):
                 m3ter = stack.enter_context(sandbox(logs, catalogue, token_lifetime_s, frees_rejected_uids))
             with step("start the AWS emulator"):
-                aws = stack.enter_context(emulator(logs, files))
+                aws = stack.enter_context(serve(logs, files))
             with step("deploy template.yaml"):
                 chosen = _parameters(m3ter) | dict(parameters or {})
-                shipped = {"ingest-relay": binary, "dead-letter": DEAD_LETTER_BINARY, "ingest-watch": INGEST_WATCH_BINARY}
-                zips = {name: package(require(built)) for name, built in shipped.items()}
+                functions = {"ingest-relay": binary, "dead-letter": DEAD_LETTER_BINARY, "ingest-watch": INGEST_WATCH_BINARY}
+                zips = {name: shipped(require(built)) for name, built in functions.items()}
                 outputs = stack.enter_context(deployed(aws, zips, chosen))
                 running = Local(emulator=aws, sandbox=m3ter, outputs=outputs, logs=logs)
                 stack.callback(_keep_output, running)

@@ -22,6 +22,9 @@ from infra.local.function import FUNCTIONS, log_groups
 from infra.local.settings import CODE_URI, DEPLOY_DEADLINE_S, REGION, STACK_NAME, TEMPLATE
 from infra.local.wait import until
 
+LOOK_S = 0.25
+"""Pause between two looks at a stack. LocalStack does one thing at a time: each look takes 0.1 s from what is looked at."""
+
 INVOKE_TIMEOUT_S = 300
 """The template gives ingest-watch 290 s: its first round after many tests has thousands of m3ter's events to fetch."""
 
@@ -63,9 +66,12 @@ def deployed(emulator: Emulator, zips: Mapping[str, bytes], parameters: Mapping[
     try:
         for function, code in zips.items():
             s3.put_object(Bucket=bucket, Key=keys[function], Body=code)
+        text = _template({function: f"s3://{bucket}/{key}" for function, key in keys.items()})
+        s3.put_object(Bucket=bucket, Key=TEMPLATE.name, Body=text.encode())
         client(emulator, "cloudformation").create_stack(
             StackName=name,
-            TemplateBody=_template({function: f"s3://{bucket}/{key}" for function, key in keys.items()}),
+            # From the bucket: a request takes 51,200 bytes of template at most.
+            TemplateURL=f"{emulator.url}/{bucket}/{TEMPLATE.name}",
             Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
             Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
         )
@@ -97,7 +103,7 @@ def _created(emulator: Emulator, name: str) -> dict[str, str]:
         stack = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
         return None if stack["StackStatus"].endswith("_IN_PROGRESS") else stack
 
-    stack = until(settled, f"the stack {name} is created", DEPLOY_DEADLINE_S)
+    stack = until(settled, f"the stack {name} is created", DEPLOY_DEADLINE_S, LOOK_S)
     if stack["StackStatus"] != "CREATE_COMPLETE":
         events = cloudformation.describe_stack_events(StackName=name)["StackEvents"]
         reasons = [f"  {e['LogicalResourceId']}: {e['ResourceStatusReason']}" for e in events if e.get("ResourceStatusReason")]
@@ -145,7 +151,7 @@ def _delete(emulator: Emulator, name: str, outputs: Mapping[str, str]) -> None:
             raise RuntimeError(f"the stack could not be deleted: {stack.get('StackStatusReason', 'no reason given')}")
         return bool(stack["StackStatus"] == "DELETE_COMPLETE")
 
-    until(gone, f"the stack {name} is deleted", DEPLOY_DEADLINE_S)
+    until(gone, f"the stack {name} is deleted", DEPLOY_DEADLINE_S, LOOK_S)
     for queue in ("QueueUrl", "DeadLetterQueueUrl"):
         if queue in outputs:
             client(emulator, "sqs").delete_queue(QueueUrl=outputs[queue])
@@ -165,7 +171,7 @@ def store_place(outputs: Mapping[str, str]) -> tuple[str, str]:
 
 
 def _delete_bucket(s3: Any, bucket: str) -> None:
-    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
-        for found in page.get("Contents", []):
-            s3.delete_object(Bucket=bucket, Key=found["Key"])
+    for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
+        for found in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]:
+            s3.delete_object(Bucket=bucket, Key=found["Key"], VersionId=found["VersionId"])
     s3.delete_bucket(Bucket=bucket)

@@ -18,8 +18,8 @@ class TooLate(AssertionError):
     """A condition was not met before its deadline."""
 
 
-def until(condition: Callable[[], T], what: str, deadline_s: float) -> T:
-    """Calls `condition` until it returns something true, and returns that.
+def until(condition: Callable[[], T], what: str, deadline_s: float, poll_s: float = POLL_S) -> T:
+    """Calls `condition` until it returns something true, and returns that. `poll_s` is the pause between two calls.
 
     Raises `TooLate`, naming `what`, when `deadline_s` seconds are over. What `condition` raises ends the wait at once.
     """
@@ -30,4 +30,4 @@ def until(condition: Callable[[], T], what: str, deadline_s: float) -> T:
             return found
         if time.monotonic() >= end:
             raise TooLate(f"not within {deadline_s:g} s: {what} (last seen: {found!r})")
-        time.sleep(POLL_S)
+        time.sleep(poll_s)

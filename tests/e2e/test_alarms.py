@@ -18,8 +18,33 @@ RING_AT_ONCE = {
 }
 """Alarms about what m3ter said, of which a single one is too many."""
 
+FROM_AWS = {
+    ("AWS/Lambda", "Duration"): "FunctionName",
+    ("AWS/Lambda", "Errors"): "FunctionName",
+    ("AWS/Lambda", "Throttles"): "FunctionName",
+    ("AWS/SQS", "ApproximateAgeOfOldestMessage"): "QueueName",
+    ("AWS/SQS", "ApproximateNumberOfMessagesNotVisible"): "QueueName",
+    ("AWS/SQS", "ApproximateNumberOfMessagesVisible"): "QueueName",
+    ("AWS/SQS", "NumberOfMessagesReceived"): "QueueName",
+}
+"""AWS's own metrics that alarms look at, each with its dimension."""
+
+RELAY_RINGS_AT_ONCE = {
+    "QuarantinedAlarm": "Quarantined",
+    "GaveUpAlarm": "GiveUp",
+    "UnprovenAlarm": "Unproven",
+    "SecretUnreadableAlarm": "SecretUnreadable",
+    "StoreFailedAlarm": "StoreFailed",
+    "UnrecordedAlarm": "Unrecorded",
+    "AccountsMismatchAlarm": "AccountsMismatch",
+}
+"""Alarms about what the relay itself counted, of which a single one is too many."""
+
 M3TERS_EVENTS_LAST_S = 28 * 24 * 3600
 """How long m3ter keeps its events."""
+
+SQS_IN_FLIGHT_MAX = 120_000
+"""Messages of a standard queue that can be received and not yet deleted."""
 
 
 @pytest.fixture(scope="module")
@@ -30,13 +55,11 @@ def template() -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", sorted(stack.alarms(stack.load())))
 def test_an_alarm_is_about_a_metric_that_its_function_prints_with_these_dimensions(template: dict[str, Any], name: str) -> None:
-    alarm = stack.alarms(template)[name]
-    if alarm["Namespace"] == "UsageRelay":
-        [function] = [dimension["Value"]["Ref"] for dimension in alarm["Dimensions"] if dimension["Name"] == "Function"]
-        dimensions = frozenset(dimension["Name"] for dimension in alarm["Dimensions"])
-        assert dimensions in stack.printed(function)[alarm["MetricName"]]
-    else:
-        assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/SQS", "ApproximateAgeOfOldestMessage")
+    for metric in stack.watched(stack.alarms(template)[name]):
+        if metric.namespace == "UsageRelay":
+            assert frozenset(metric.dimensions) in stack.printed(metric.dimensions["Function"]["Ref"])[metric.name]
+        else:
+            assert metric.dimensions.keys() == {FROM_AWS[(metric.namespace, metric.name)]}
 
 
 def test_each_alarm_says_where_to_read_what_to_do_and_it_stands_there(template: dict[str, Any]) -> None:
@@ -58,18 +81,100 @@ def test_each_alarm_says_where_to_read_what_to_do_and_it_stands_there(template: 
 def test_an_alarm_looks_no_further_back_than_cloudwatch_lets_it(template: dict[str, Any]) -> None:
     periods = {minutes: found["Seconds"] for minutes, found in template["Mappings"]["WatchPeriod"].items()}
     for name, alarm in stack.alarms(template).items():
-        for period in periods.values() if isinstance(alarm["Period"], dict) else [alarm["Period"]]:
+        [written] = {str(metric.period): metric.period for metric in stack.watched(alarm)}.values()
+        for period in periods.values() if isinstance(written, dict) else [written]:
             assert period % 60 == 0, name
             assert period * alarm["EvaluationPeriods"] <= (24 if period < 3600 else 7 * 24) * 3600, name
         assert alarm.get("DatapointsToAlarm", 1) <= alarm["EvaluationPeriods"], name
+
+
+def test_every_alarm_says_what_silence_means(template: dict[str, Any]) -> None:
+    for name, alarm in stack.alarms(template).items():
+        assert alarm["TreatMissingData"] in ("breaching", "notBreaching", "ignore"), name
+        assert len(alarm["AlarmDescription"]) <= 1024, name
 
 
 def test_the_period_of_an_alarm_about_each_look_follows_the_schedule(template: dict[str, Any]) -> None:
     minutes = template["Parameters"]["WatchMinutes"]["AllowedValues"]
     assert template["Mappings"]["WatchPeriod"] == {each: {"Seconds": 60 * int(each)} for each in minutes}
     period = {"Fn::FindInMap": ["WatchPeriod", {"Ref": "WatchMinutes"}, "Seconds"]}
-    following = {name for name, alarm in stack.alarms(template).items() if alarm["Period"] == period}
+    following = {name for name, alarm in stack.alarms(template).items() if alarm.get("Period") == period}
     assert following == {"WatchNotRunningAlarm", "EventsUnreadableAlarm", "CatalogueOldAlarm"}
+
+
+@pytest.mark.parametrize(("name", "metric"), RELAY_RINGS_AT_ONCE.items())
+def test_what_the_relay_counted_rings_the_first_time(template: dict[str, Any], name: str, metric: str) -> None:
+    alarm = stack.alarms(template)[name]
+    assert (alarm["MetricName"], alarm["Statistic"], alarm["EvaluationPeriods"]) == (metric, "Sum", 1)
+    assert (alarm["ComparisonOperator"], alarm["Threshold"], alarm["TreatMissingData"]) == (
+        "GreaterThanThreshold",
+        0,
+        "notBreaching",
+    )
+    assert alarm["Dimensions"] == [{"Name": "Function", "Value": {"Ref": "Function"}}]
+
+
+@pytest.mark.parametrize(("name", "metric"), [("UnknownAnswersAlarm", "UnknownAnswer"), ("ThrottledAlarm", "Throttles")])
+def test_what_happens_now_and_then_rings_when_it_happens_again_within_a_quarter_of_an_hour(
+    template: dict[str, Any], name: str, metric: str
+) -> None:
+    alarm = stack.alarms(template)[name]
+    assert (alarm["MetricName"], alarm["Statistic"], alarm["Threshold"]) == (metric, "Sum", 0)
+    assert (alarm["DatapointsToAlarm"], alarm["EvaluationPeriods"], alarm["Period"]) == (2, 3, 300)
+
+
+def test_an_invocation_that_died_rings_at_once(template: dict[str, Any]) -> None:
+    alarm = stack.alarms(template)["InvocationsFailAlarm"]
+    assert (alarm["Namespace"], alarm["MetricName"], alarm["Statistic"]) == ("AWS/Lambda", "Errors", "Sum")
+    assert (alarm["ComparisonOperator"], alarm["Threshold"], alarm["EvaluationPeriods"]) == ("GreaterThanThreshold", 0, 1)
+
+
+def test_usage_that_waits_for_half_an_hour_rings_and_so_does_what_came_back_for_two_hours(template: dict[str, Any]) -> None:
+    waits, returned = (stack.alarms(template)[name] for name in ("UsageWaitsAlarm", "OldestReturnedAlarm"))
+    assert (waits["MetricName"], waits["Statistic"], waits["Threshold"]) == ("ApproximateAgeOfOldestMessage", "Maximum", 30 * 60)
+    # What was received more than three times is in this one alone.
+    assert (returned["MetricName"], returned["Statistic"], returned["Threshold"]) == (
+        "OldestReturnedAge",
+        "Maximum",
+        2 * 3600 * 1000,
+    )
+    assert returned["Threshold"] < template["Parameters"]["ExhaustAfterDays"]["MinValue"] * 24 * 3600 * 1000
+    units = {name: unit for name, unit, _ in stack.metrics("ingest-relay")}
+    assert units["OldestReturnedAge"] == "Milliseconds"
+
+
+def test_messages_in_flight_ring_before_sqs_hands_out_no_more(template: dict[str, Any]) -> None:
+    alarm = stack.alarms(template)["InFlightAlarm"]
+    assert (alarm["MetricName"], alarm["Statistic"]) == ("ApproximateNumberOfMessagesNotVisible", "Maximum")
+    assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("GreaterThanThreshold", 80_000)
+    assert alarm["Threshold"] < SQS_IN_FLIGHT_MAX
+
+
+def test_messages_that_wait_while_none_is_received_ring_after_the_longest_invocation(template: dict[str, Any]) -> None:
+    alarm = stack.alarms(template)["NothingTakesMessagesAlarm"]
+    metrics = {metric.name: (metric.statistic, metric.period) for metric in stack.watched(alarm)}
+    # Waiting all the time, and never received: a queue that is read has a number for both, also when it is 0.
+    assert metrics == {"ApproximateNumberOfMessagesVisible": ("Minimum", 300), "NumberOfMessagesReceived": ("Sum", 300)}
+    shown = [query for query in alarm["Metrics"] if query.get("ReturnData", True)]
+    assert [query["Expression"] for query in shown] == ["IF(received > 0, 0, waiting)"]
+    assert {query["Id"] for query in alarm["Metrics"]} == {"received", "waiting", "untaken"}
+    longest_s = max(map(int, template["Parameters"]["FunctionTimeoutSeconds"]["AllowedValues"]))
+    assert longest_s < 300 * alarm["EvaluationPeriods"] and "DatapointsToAlarm" not in alarm
+
+
+def test_an_invocation_near_its_time_out_used_up_what_it_keeps_for_settling(template: dict[str, Any]) -> None:
+    alarm = stack.alarms(template)["NearTimeoutAlarm"]
+    assert (alarm["Namespace"], alarm["MetricName"], alarm["Statistic"]) == ("AWS/Lambda", "Duration", "Maximum")
+    place = ["NearTimeout", {"Ref": "FunctionTimeoutSeconds"}, "Milliseconds"]
+    assert alarm["Threshold"] == {"Fn::FindInMap": place}
+    timeouts = template["Parameters"]["FunctionTimeoutSeconds"]["AllowedValues"]
+    found = template["Mappings"]["NearTimeout"]
+    assert list(found) == timeouts
+    # It has settled 7 s before the time-out and braked 2 s before, in proportion for less than 60 s (relay-core's limits).
+    for timeout, near in found.items():
+        left_s = int(timeout) - near["Milliseconds"] / 1000
+        share = min(int(timeout) / 60, 1)
+        assert 2 * share < left_s < 7 * share, timeout
 
 
 def test_a_watch_that_does_not_run_rings_after_three_looks_are_missing(template: dict[str, Any]) -> None:
@@ -138,3 +243,20 @@ def test_the_age_of_dead_letters_rings_before_sqs_no_longer_counts_them(template
     assert alarm["Dimensions"] == [{"Name": "QueueName", "Value": {"Fn::GetAtt": "DeadLetterQueue.QueueName"}}]
     # A message leaves that metric with its fourth receive.
     assert alarm["Threshold"] + alarm["Period"] * alarm["EvaluationPeriods"] < 3 * queue["VisibilityTimeout"]
+
+
+def test_each_metric_in_the_code_stands_in_the_docs_as_it_stands_there_with_its_alarms(template: dict[str, Any]) -> None:
+    ringing: dict[tuple[str, str], list[str]] = {}
+    for name, alarm in stack.alarms(template).items():
+        for metric in stack.watched(alarm):
+            if metric.namespace == "UsageRelay":
+                ringing.setdefault((metric.dimensions["Function"]["Ref"], metric.name), []).append(name.removesuffix("Alarm"))
+    documented = (ROOT / "docs" / "STACK.md").read_text().splitlines()
+    for package, function in stack.FUNCTIONS.items():
+        expected = [
+            f"| `{name}` | {unit} | {meaning} | {', '.join(f'`{alarm}`' for alarm in ringing.get((function, name), []))} |"
+            for name, unit, meaning in stack.metrics(package)
+        ]
+        start = documented.index(f"### `{package}`")
+        table = [line.replace(" |  |", " | |") for line in documented[start : start + len(expected) + 4]]
+        assert table[4:] == [row.replace(" |  |", " | |") for row in expected], package

@@ -74,10 +74,7 @@ pub(crate) struct Delivery {
 
 /// The file that is deployed as the function `name`.
 pub(crate) fn binary(name: &str) -> PathBuf {
-    #[expect(clippy::disallowed_methods, reason = "cargo's own variable says where cargo built; it is no setting of ours")]
-    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
-    let binary = root.join(target.unwrap_or_else(|| "target".into())).join("release").join(name);
+    let binary = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/lambda").join(name).join("bootstrap");
     assert!(binary.is_file(), "{} is missing: run `make functions`", binary.display());
     binary
 }

@@ -47,7 +47,14 @@ fn parameter_of(setting: &str) -> String {
 
 /// The settings that come from resources of the stack, and how.
 const MADE_BY_THE_STACK: [(&str, &str); 3] =
-    [("M3TER_SECRET_ARN", "!GetAtt Secret.Id"), ("STORE_URL", "!Sub s3://${StoreBucket}/relay"), ("QUEUE_URL", "!Ref Queue")];
+    [("M3TER_SECRET_ARN", "!GetAtt Secret.Id"), ("STORE_URL", "!Sub s3://${StoreBucket}/relay"), ("QUEUE_URL", EITHER_QUEUE)];
+
+/// The queue's address: the stack's own, or what follows from the ARN of one that was there before.
+const EITHER_QUEUE: &str = concat!(
+    r#"!If [MakesQueue, !Ref Queue, !Sub ["https://sqs.${AWS::Region}.${AWS::URLSuffix}/${Account}/${Name}", "#,
+    r#"{ Account: !Select [4, !Split [":", !Sub "${ExistingQueueArn}:::::"]], "#,
+    r#"Name: !Select [5, !Split [":", !Sub "${ExistingQueueArn}:::::"]] }]]"#
+);
 
 #[test]
 fn the_template_gives_every_setting_and_no_other() {
@@ -134,4 +141,33 @@ fn the_readme_lists_every_setting_with_its_default() {
     let settings: Vec<&str> =
         rows.filter(|name| name.chars().all(|c| c.is_ascii_uppercase() || c == '_' || c.is_ascii_digit())).collect();
     assert_eq!(settings, SETTINGS.map(|(name, _)| name), "in the order of config.rs, and no other");
+}
+
+/// The parameters of the template, in its order.
+fn parameters(template: &str) -> Vec<&str> {
+    let lines = below(template, "Parameters:");
+    let named = lines.iter().filter(|line| line.starts_with("  ") && !line.starts_with("   ") && !line.starts_with("  #"));
+    named.filter_map(|line| line.trim().strip_suffix(':')).collect()
+}
+
+#[test]
+fn the_readme_lists_every_parameter_with_its_default() {
+    let (template, readme) = (read("template.yaml"), read("README.md"));
+    let table: Vec<Vec<&str>> = readme
+        .lines()
+        .skip_while(|line| !line.starts_with("| variable | parameter |"))
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| line.split('|').map(|cell| cell.trim().trim_matches('`')).collect())
+        .collect();
+    let mut listed: Vec<&str> = table.iter().map(|cells| cells[2]).filter(|name| *name != "made by the stack").collect();
+    for cells in table.iter().filter(|cells| cells[1].is_empty()) {
+        let described = pairs(&below(&template, &format!("  {}:", cells[2])), 4);
+        assert_eq!(Some(cells[3]), described.get("Default").copied(), "the default of {}", cells[2]);
+    }
+    let mut expected = parameters(&template);
+    assert!(expected.len() > 20, "expected the parameters of the template, found {expected:?}");
+    listed.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(listed, expected);
 }

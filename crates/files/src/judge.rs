@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 pub fn judge<'a>(text: &'a str, first_sent: FirstSent, rules: Rules, arena: &'a Bump) -> Judged<'a> {
     let is_object = || text.starts_with('{') && serde_json::from_str::<&RawValue>(text).is_ok();
     // Guard lets nothing pass that is no JSON object, so only what it refuses has to be read twice to be refused in the right words.
-    match guard(&Found { message: 0, position: 0, text, refusal: None }, first_sent, rules, arena) {
+    match guard(&Found { message: 0, position: 0, text, refusal: None, read: None }, first_sent, rules, arena) {
         Judged::Refused(refusal) => match is_object() {
             true => Judged::Refused(refusal),
             false => no_object(text, first_sent, rules, arena),
@@ -42,7 +42,7 @@ fn no_object<'a>(text: &'a str, first_sent: FirstSent, rules: Rules, arena: &'a 
     };
     let mut found = Vec::new();
     decode(&message, 0, arena, &mut InflateBudget::default(), &mut found);
-    let found = found.pop().unwrap_or(Found { message: 0, position: 0, text, refusal: None });
+    let found = found.pop().unwrap_or(Found { message: 0, position: 0, text, refusal: None, read: None });
     match &found.refusal {
         Some(refusal) => Judged::Refused(refusal.clone()),
         None => guard(&found, first_sent, rules, arena),

@@ -24,7 +24,7 @@ pub fn check(kept: &Kept, go: &Go, texts: &[&str], now_ms: i64) -> Result<Vec<St
     let beyond_window = kept.uid.as_deref().filter(|_| go.beyond_window);
     for (place, text) in texts.iter().enumerate() {
         let arena = Bump::new();
-        let found = Found { message: 0, position: place, text, refusal: None };
+        let found = Found { message: 0, position: place, text, refusal: None, read: None };
         let rules = Rules { missing_uid: MissingUid::Refuse, now_ms };
         let uid = match guard(&found, Sent { first, beyond_window }, rules, &arena) {
             Judged::Good(guarded) => guarded.uid.to_owned(),

@@ -122,7 +122,7 @@ fn still_refused(entry: &Entry, now_ms: i64) -> Option<String> {
         }
     };
     match entry.measurement.as_deref() {
-        Some(text) => judge(&Found { message: 0, position: 0, text: text.get(), refusal: None }),
+        Some(text) => judge(&Found { message: 0, position: 0, text: text.get(), refusal: None, read: None }),
         None => measurements(entry, &arena).iter().map(judge).reduce(|one, other| one.and(other)).flatten(),
     }
 }

@@ -18,7 +18,8 @@ use std::hash::{BuildHasherDefault, Hasher};
 use bumpalo::Bump;
 use jiff::Timestamp;
 
-use crate::guard::{CATEGORIES, Guarded, data_fields};
+use crate::guard::{Guarded, data_fields};
+use crate::read::CATEGORIES;
 use crate::reason::{Reason, Refusal};
 
 /// Kinds of measurement that are remembered: 24 bytes each. Producers have a few for each meter; one that makes up field codes has

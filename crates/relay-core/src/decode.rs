@@ -12,9 +12,10 @@ use bumpalo::Bump;
 
 use crate::inbound::{CONTENT_ENCODING, Inbound};
 use crate::inflate::{self, Inflated};
-use crate::json::{self, Kind, Member};
+use crate::json::{self, Kind, Member, NotJson, Scan};
 use crate::limits::{INVOCATION_INFLATED_BYTES_MAX, INVOCATION_MEASUREMENTS_MAX, MESSAGE_MEASUREMENTS_MAX};
 use crate::pointer;
+use crate::read::{Read, Room, read, read_at};
 use crate::reason::{Reason, Refusal};
 
 /// One measurement, or what stood where one was expected.
@@ -28,6 +29,8 @@ pub struct Found<'a> {
     pub text: &'a str,
     /// Set where it cannot even be looked at.
     pub refusal: Option<Refusal>,
+    /// What decode read of it, so that guard need not read it again.
+    pub read: Option<Read<'a>>,
 }
 
 /// What became of a message as a whole.
@@ -77,7 +80,7 @@ pub fn decode<'a>(
     if pointer::pointer(message, arena).is_some() {
         return Decoded::Pointer;
     }
-    let mut sink = Sink { message: index, position: 0, arena, found };
+    let mut sink = Sink { message: index, position: 0, arena, found, room: Room::default() };
     let body = match inflate::inflate(message.body, message.attribute(CONTENT_ENCODING), arena, budget) {
         Inflated::Text(text) => text,
         Inflated::OverBudget => return Decoded::OverBudget,
@@ -107,17 +110,24 @@ struct Sink<'a, 'f> {
     position: usize,
     arena: &'a Bump,
     found: &'f mut Vec<Found<'a>>,
+    room: Room<'a>,
 }
 
 impl<'a> Sink<'a, '_> {
-    fn push(&mut self, text: &'a str, refusal: Option<Refusal>) -> Decoded {
-        self.found.push(Found { message: self.message, position: self.position, text, refusal });
+    fn push(&mut self, text: &'a str, refusal: Option<Refusal>, read: Option<Read<'a>>) -> Decoded {
+        self.found.push(Found { message: self.message, position: self.position, text, refusal, read });
         self.position += 1;
         Decoded::Found
     }
 
     fn refuse(&mut self, text: &'a str, refusal: Refusal) -> Decoded {
-        self.push(text, Some(refusal))
+        self.push(text, Some(refusal), None)
+    }
+
+    /// Forgets what was found of this message so far.
+    fn forget(&mut self) {
+        self.found.truncate(self.found.len() - self.position);
+        self.position = 0;
     }
 
     fn body(&mut self, body: &'a str, depth: Depth, budget: &mut InflateBudget) -> Decoded {
@@ -134,18 +144,37 @@ impl<'a> Sink<'a, '_> {
         }
     }
 
+    /// One reading finds out what the object is, and reads its measurements if that is what it has.
     fn object(&mut self, text: &'a str, depth: Depth, budget: &mut InflateBudget) -> Decoded {
-        let shape = shape(text, self.arena);
-        // Several objects may follow one another.
-        if matches!(shape, Shape::Broken(_)) && !json::is_value(text) {
-            return self.lines(text, budget);
+        let (mut scan, mut outer, mut elements) = (Scan::new(text), Room::default(), None);
+        let arena = self.arena;
+        let read = read_at(&mut scan, arena, &mut outer, |scan, key| {
+            if key != "measurements" || elements.is_some() || scan.peek() != b'[' {
+                return Ok(None);
+            }
+            let begin = scan.place();
+            elements = Some(self.elements(scan)?);
+            Ok(Some(scan.since(begin)))
+        });
+        let read = match read {
+            Ok(read) if scan.is_over() => read,
+            Ok(_) | Err(NotJson) => {
+                self.forget();
+                // Several objects may follow one another.
+                return self.lines(text, budget);
+            }
+        };
+        let shape = shape_of(&read, arena);
+        if let (Shape::Batch(measurements), Some(count)) = (&shape, elements) {
+            return self.count(count, measurements, budget);
         }
+        self.forget();
         if depth == Depth::Inside && matches!(shape, Shape::Notification { .. } | Shape::EventBridge(_)) {
             let detail = "expected measurements inside the envelope, found a second envelope; one is opened";
             return self.refuse(text, Refusal::decode(Reason::EnvelopeInvalid, detail));
         }
         match shape {
-            Shape::Measurement => self.push(text, None),
+            Shape::Measurement => self.push(text, None, Some(read)),
             Shape::Batch(measurements) => self.array(measurements, budget),
             Shape::EventBridge(detail) => self.body(detail, Depth::Inside, budget),
             Shape::Notification { message, encoding } => match inflate::inflate(message, encoding, self.arena, budget) {
@@ -157,49 +186,85 @@ impl<'a> Sink<'a, '_> {
         }
     }
 
-    /// Takes room for the `count` parts of a message, or says what becomes of it instead. A part takes a hundred bytes and
-    /// more here and further on, even if its text is `1,`.
-    fn room(&mut self, count: usize, text: &'a str, budget: &mut InflateBudget) -> Result<(), Decoded> {
-        if count > MESSAGE_MEASUREMENTS_MAX {
-            let detail = format!("expected at most {MESSAGE_MEASUREMENTS_MAX} measurements in a message, found {count}");
-            return Err(self.refuse(text, Refusal::decode(Reason::Oversize, detail)));
+    /// Takes an array of measurements, and says how many there are. No more are kept than a message may hold.
+    fn elements(&mut self, scan: &mut Scan<'a>) -> Result<usize, NotJson> {
+        let mut count = 0;
+        scan.array(|scan| {
+            count += 1;
+            let (is_object, begin) = (scan.peek() == b'{', scan.place());
+            if count > MESSAGE_MEASUREMENTS_MAX {
+                scan.value(0)?;
+            } else if is_object {
+                let read = read_at(scan, self.arena, &mut self.room, |_, _| Ok(None))?;
+                self.push(scan.since(begin), None, Some(read));
+            } else {
+                let text = scan.value(0)?;
+                self.not_a_measurement(text);
+            }
+            Ok(())
+        })?;
+        Ok(count)
+    }
+
+    /// The `count` measurements of the array `text` were found; they may be none or too many.
+    fn count(&mut self, count: usize, text: &'a str, budget: &mut InflateBudget) -> Decoded {
+        if count == 0 {
+            return self.refuse(text, Refusal::decode(Reason::Empty, "expected at least one measurement, found an empty array"));
         }
-        budget.measurements = budget.measurements.checked_sub(count).ok_or(Decoded::OverBudget)?;
+        match self.room(count, budget) {
+            Ok(()) => Decoded::Found,
+            Err(instead) => {
+                self.forget();
+                self.instead(instead, text)
+            }
+        }
+    }
+
+    /// Takes room for the `count` parts of a message, or says what becomes of it instead. A part takes hundreds of bytes here and
+    /// further on, even if its text is `1,`.
+    fn room(&self, count: usize, budget: &mut InflateBudget) -> Result<(), Instead> {
+        if count > MESSAGE_MEASUREMENTS_MAX {
+            return Err(Instead::TooMany(count));
+        }
+        budget.measurements = budget.measurements.checked_sub(count).ok_or(Instead::OverBudget)?;
         Ok(())
     }
 
+    fn instead(&mut self, instead: Instead, text: &'a str) -> Decoded {
+        match instead {
+            Instead::OverBudget => Decoded::OverBudget,
+            Instead::TooMany(count) => {
+                let detail = format!("expected at most {MESSAGE_MEASUREMENTS_MAX} measurements in a message, found {count}");
+                self.refuse(text, Refusal::decode(Reason::Oversize, detail))
+            }
+        }
+    }
+
     fn array(&mut self, text: &'a str, budget: &mut InflateBudget) -> Decoded {
-        let Ok(elements) = json::elements(text) else {
-            return self.refuse(text, not_json());
-        };
-        if elements.is_empty() {
-            return self.refuse(text, Refusal::decode(Reason::Empty, "expected at least one measurement, found an empty array"));
+        let mut scan = Scan::new(text);
+        match self.elements(&mut scan) {
+            Ok(count) if scan.is_over() => self.count(count, text, budget),
+            Ok(_) | Err(NotJson) => {
+                self.forget();
+                self.refuse(text, not_json())
+            }
         }
-        if let Err(instead) = self.room(elements.len(), text, budget) {
-            return instead;
-        }
-        for element in elements {
-            match json::kind(element) {
-                Kind::Object => self.push(element, None),
-                Kind::Array | Kind::Text | Kind::Number | Kind::Null | Kind::Other => self.not_a_measurement(element),
-            };
-        }
-        Decoded::Found
     }
 
     /// Newline-delimited JSON, if any line is an object; then each line stands alone.
     fn lines(&mut self, text: &'a str, budget: &mut InflateBudget) -> Decoded {
         let lines = || text.split('\n').map(json::trim).filter(|line| !line.is_empty());
-        let is_object = |line: &str| json::kind(line) == Kind::Object && json::is_value(line);
-        if !lines().any(is_object) {
+        if !lines().any(|line| json::kind(line) == Kind::Object && json::is_value(line)) {
             return self.refuse(text, not_json());
         }
-        if let Err(instead) = self.room(lines().count(), text, budget) {
-            return instead;
+        if let Err(instead) = self.room(lines().count(), budget) {
+            return self.instead(instead, text);
         }
         for line in lines() {
-            if is_object(line) {
-                self.push(line, None);
+            if json::kind(line) == Kind::Object
+                && let Ok(read) = read(line, self.arena, &mut self.room)
+            {
+                self.push(line, None, Some(read));
             } else if json::is_value(line) {
                 self.not_a_measurement(line);
             } else {
@@ -222,6 +287,12 @@ impl<'a> Sink<'a, '_> {
     }
 }
 
+/// What becomes of a message that holds too much.
+enum Instead {
+    OverBudget,
+    TooMany(usize),
+}
+
 fn not_json() -> Refusal {
     Refusal::decode(
         Reason::NotJson,
@@ -230,16 +301,22 @@ fn not_json() -> Refusal {
 }
 
 pub(crate) fn shape<'a>(text: &'a str, arena: &'a Bump) -> Shape<'a> {
-    let mut members: Vec<Member<'a>> = Vec::with_capacity(16);
-    if json::members(text, arena, &mut members).is_err() {
+    match read(text, arena, &mut Room::default()) {
+        Ok(read) => shape_of(&read, arena),
+        Err(NotJson) => Shape::Broken(not_json()),
+    }
+}
+
+fn shape_of<'a>(read: &Read<'a>, arena: &'a Bump) -> Shape<'a> {
+    if read.has_broken_key {
         return Shape::Broken(Refusal::decode(Reason::NotJson, "expected keys that are Unicode text"));
     }
     for key in ["measurements", "Type", "Message", "detail-type", "detail"] {
-        if members.iter().filter(|(other, _)| *other == key).count() > 1 {
+        if read.members.iter().filter(|(other, _)| *other == key).count() > 1 {
             return Shape::Broken(Refusal::decode(Reason::DuplicateKey, format!("expected `{key}` once in the envelope")));
         }
     }
-    one_shape(&members, arena)
+    one_shape(read.members, arena)
 }
 
 fn broken<'a>(detail: &'static str) -> Shape<'a> {

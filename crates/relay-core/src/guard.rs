@@ -14,10 +14,11 @@ use crate::catalogue::{field_hash, hash};
 use crate::decode::Found;
 use crate::inbound::{BEYOND_WINDOW, FIRST_SENT_AT, Inbound};
 use crate::instant;
-use crate::json::{self, Kind, Look, Member};
+use crate::json::{self, Kind};
 use crate::limits::{
     CLOCK_SKEW_MS, CODE_CHARS_MAX, DAY_MS, JSON_DEPTH_MAX, MEASUREMENT_BYTES_MAX, TS_AHEAD_MAX_MS, UID_CHARS_MAX, WINDOW_SAFE_MS,
 };
+use crate::read::{CATEGORIES, Read, Room, category, read};
 use crate::reason::{Reason, Refusal};
 
 /// What to do with a measurement that has no uid.
@@ -122,33 +123,13 @@ pub enum Judged<'a> {
     Refused(Refusal),
 }
 
-/// The categories of data fields: name, and whether values are numbers.
-pub(crate) const CATEGORIES: [(&str, bool); 8] = [
-    ("measure", true),
-    ("what", false),
-    ("where", false),
-    ("who", false),
-    ("other", false),
-    ("metadata", false),
-    ("cost", true),
-    ("income", true),
-];
-
 /// Judges one measurement. Never fails; text made on the way lives in `arena`.
 pub fn guard<'a, 'm>(found: &Found<'a>, sent: impl Into<Sent<'m>>, rules: Rules, arena: &'a Bump) -> Judged<'a> {
-    guard_in(&mut Room::default(), found, sent, rules, arena)
-}
-
-/// The same, in `room` that one judgement leaves to the next.
-pub fn guard_in<'a, 'm>(
-    room: &mut Room<'a>,
-    found: &Found<'a>,
-    sent: impl Into<Sent<'m>>,
-    rules: Rules,
-    arena: &'a Bump,
-) -> Judged<'a> {
-    let Room { members, fields, codes } = room;
-    match Reading::of(found.text, arena, members).and_then(|reading| reading.judge(sent.into(), rules, (fields, codes))) {
+    let reading = match found.read {
+        Some(read) => Reading::over(found.text, read, arena),
+        None => Reading::of(found.text, arena),
+    };
+    match reading.and_then(|reading| reading.judge(sent.into(), rules)) {
         Ok(judged) => judged,
         Err(refusal) => Judged::Refused(refusal),
     }
@@ -156,63 +137,48 @@ pub fn guard_in<'a, 'm>(
 
 /// The uid of a measurement that was refused, where it has a readable one: to find it again by.
 pub fn uid_of<'a>(text: &'a str, arena: &'a Bump) -> Option<&'a str> {
-    Reading::of(text, arena, &mut Vec::new()).ok()?.uid().ok()?
+    Reading::of(text, arena).ok()?.uid().ok()?
 }
 
 /// Not before this time was `text` first sent: milliseconds since the epoch. Its `ts` counts where it can be read.
 pub fn first_sent_ms(text: &str, first_sent: FirstSent) -> i64 {
     let arena = Bump::new();
-    let ts_ms = Reading::of(text, &arena, &mut Vec::new()).and_then(|reading| reading.time("ts"));
+    let ts_ms = Reading::of(text, &arena).and_then(|reading| reading.time("ts"));
     earliest_ms(ts_ms.ok().flatten().map_or(i64::MIN, |(_, ts_ms)| ts_ms), first_sent)
 }
 
 /// `text` under another uid, which is put first; the rest as written, without nulls. `None` if it is no JSON object.
 pub fn with_uid<'a>(text: &'a str, uid: &str, arena: &'a Bump) -> Option<&'a str> {
-    Some(Reading::of(text, arena, &mut Vec::new()).ok()?.spell(Some(uid)))
+    Some(Reading::of(text, arena).ok()?.spell(Some(uid)))
 }
 
 /// The data fields of `text`, each with the place of its category among [`CATEGORIES`]. None where it is not readable, which
 /// what guard let pass is.
 pub(crate) fn data_fields<'a>(text: &'a str, arena: &'a Bump) -> Vec<(usize, &'a str)> {
-    let (mut own, mut fields, mut members) = (Vec::new(), Vec::new(), Vec::new());
-    let Ok(reading) = Reading::of(text, arena, &mut own) else { return Vec::new() };
-    for (place, (category, _)) in CATEGORIES.into_iter().enumerate() {
-        let Some(raw) = reading.get(category) else { continue };
-        if json::members(raw, arena, &mut members).is_ok() {
-            fields.extend(members.iter().map(|(code, _)| (place, *code)));
-        }
-    }
-    fields
+    let Ok(reading) = Reading::of(text, arena) else { return Vec::new() };
+    reading.read.fields.iter().map(|(code, (place, _))| (*place, *code)).collect()
 }
 
 /// Up to so many names are compared each with each, which takes no memory and is faster than to sort them.
 const COMPARED_MAX: usize = 16;
 
-/// What one judgement needs room for, kept for the next one.
-#[derive(Debug, Default)]
-pub struct Room<'a> {
-    members: Vec<Member<'a>>,
-    fields: Vec<Member<'a>>,
-    codes: Vec<(&'a str, &'static str)>,
-}
-
-/// Room for the data fields of a category, and for the codes of all with their categories.
-type Fields<'r, 'a> = (&'r mut Vec<Member<'a>>, &'r mut Vec<(&'a str, &'static str)>);
-
-struct Reading<'a, 'r> {
+struct Reading<'a> {
     text: &'a str,
     arena: &'a Bump,
-    members: &'r [Member<'a>],
-    look: Look,
+    read: Read<'a>,
 }
 
-impl<'a, 'r> Reading<'a, 'r> {
-    fn of(text: &'a str, arena: &'a Bump, members: &'r mut Vec<Member<'a>>) -> Result<Self, Refusal> {
-        let look = json::members(text, arena, members).map_err(|_| not_unicode())?;
-        Ok(Reading { text, arena, members, look })
+impl<'a> Reading<'a> {
+    fn of(text: &'a str, arena: &'a Bump) -> Result<Self, Refusal> {
+        let read = read(text, arena, &mut Room::default()).map_err(|_| not_unicode())?;
+        Reading::over(text, read, arena)
     }
 
-    fn judge(self, sent: Sent<'_>, rules: Rules, fields: Fields<'_, 'a>) -> Result<Judged<'a>, Refusal> {
+    fn over(text: &'a str, read: Read<'a>, arena: &'a Bump) -> Result<Self, Refusal> {
+        if read.has_broken_key || read.has_broken_code { Err(not_unicode()) } else { Ok(Reading { text, arena, read }) }
+    }
+
+    fn judge(self, sent: Sent<'_>, rules: Rules) -> Result<Judged<'a>, Refusal> {
         self.keys_once()?;
         let uid = self.uid()?;
         let meter = self.code("meter", Reason::MeterMissing, Reason::MeterInvalid)?;
@@ -221,7 +187,7 @@ impl<'a, 'r> Reading<'a, 'r> {
             Refusal::guard(Reason::TimestampMissing, "expected `ts`, a date-time with an offset such as 2026-01-02T03:04:05Z")
         })?;
         self.time("ets")?;
-        let (kind, account_hash) = (hash(meter.as_bytes()).wrapping_add(self.fields(fields)?), hash(account.as_bytes()));
+        let (kind, account_hash) = (hash(meter.as_bytes()).wrapping_add(self.fields()?), hash(account.as_bytes()));
         self.readable()?;
         let (text, uid) = match uid {
             Some(uid) => (self.without_nulls(), uid),
@@ -247,12 +213,12 @@ impl<'a, 'r> Reading<'a, 'r> {
     }
 
     fn get(&self, key: &str) -> Option<&'a str> {
-        self.members.iter().find(|(other, _)| *other == key).map(|(_, text)| *text).filter(|text| json::kind(text) != Kind::Null)
+        self.read.get(key)
     }
 
     /// What the JSON string `raw` stands for.
     fn string(&self, raw: &'a str) -> Result<&'a str, Refusal> {
-        match self.look.escaped {
+        match self.read.look.escaped {
             true => json::string(raw, self.arena),
             false => json::plain(raw),
         }
@@ -260,7 +226,7 @@ impl<'a, 'r> Reading<'a, 'r> {
     }
 
     fn keys_once(&self) -> Result<(), Refusal> {
-        match namesakes(self.members) {
+        match namesakes(self.read.members) {
             None => Ok(()),
             Some(_) => Err(Refusal::guard(Reason::DuplicateKey, "expected each key once; readers disagree which copy counts")),
         }
@@ -309,35 +275,33 @@ impl<'a, 'r> Reading<'a, 'r> {
     }
 
     /// Which there are, as a number: a sum, so that their order does not matter.
-    fn fields(&self, (members, codes): Fields<'_, 'a>) -> Result<u64, Refusal> {
-        let mut which = 0_u64;
-        codes.clear();
-        for (place, (category, numeric)) in CATEGORIES.into_iter().enumerate() {
-            let Some(raw) = self.get(category) else { continue };
-            if json::kind(raw) != Kind::Object {
-                let reason = if numeric { Reason::FieldNotNumber } else { Reason::FieldNotText };
+    fn fields(&self) -> Result<u64, Refusal> {
+        for (key, raw) in self.read.members {
+            let Some((category, numeric)) = category(key).and_then(|place| CATEGORIES.get(place)) else { continue };
+            if !matches!(json::kind(raw), Kind::Object | Kind::Null) {
+                let reason = if *numeric { Reason::FieldNotNumber } else { Reason::FieldNotText };
                 return Err(Refusal::guard(reason, format!("expected `{category}` to be an object of data fields")));
             }
-            json::members(raw, self.arena, members).map_err(|_| not_unicode())?;
-            for (code, value) in members.iter() {
-                self.field(category, code, value, numeric)?;
-                which = which.wrapping_add(field_hash(place, code));
-                codes.push((code, category));
-            }
         }
-        match namesakes(codes) {
+        let mut which = 0_u64;
+        for (code, (place, value)) in self.read.fields {
+            self.field(*place, code, value)?;
+            which = which.wrapping_add(field_hash(*place, code));
+        }
+        match namesakes(self.read.fields) {
             None => Ok(which),
-            Some((category, other)) if category == other => {
-                Err(Refusal::guard(Reason::DuplicateKey, format!("expected each data field of `{category}` once")))
+            Some(((place, _), (other, _))) if place == other => {
+                Err(Refusal::guard(Reason::DuplicateKey, format!("expected each data field of `{}` once", name(*place))))
             }
-            Some((category, other)) => Err(Refusal::guard(
+            Some(((place, _), (other, _))) => Err(Refusal::guard(
                 Reason::DuplicateField,
-                format!("expected a data field under one category, found it under `{category}` and `{other}`"),
+                format!("expected a data field under one category, found it under `{}` and `{}`", name(*place), name(*other)),
             )),
         }
     }
 
-    fn field(&self, category: &'static str, code: &str, value: &'a str, numeric: bool) -> Result<(), Refusal> {
+    fn field(&self, place: usize, code: &str, value: &'a str) -> Result<(), Refusal> {
+        let (category, numeric) = CATEGORIES.get(place).copied().unwrap_or_default();
         if !is_field_code(code) {
             let rule = "a letter, `_` or `$` first, then also digits, at most 80 characters";
             return Err(Refusal::guard(Reason::FieldCodeInvalid, format!("expected the codes in `{category}` to be {rule}")));
@@ -356,17 +320,17 @@ impl<'a, 'r> Reading<'a, 'r> {
     /// Properties that nobody knows pass as they are, but not so deep that a reader gives up, and not with half characters:
     /// every measurement that goes on has a canonical form.
     fn readable(&self) -> Result<(), Refusal> {
-        if self.look.depth > JSON_DEPTH_MAX {
+        if self.read.look.depth > JSON_DEPTH_MAX {
             return Err(Refusal::guard(Reason::NotJson, format!("expected JSON nested at most {JSON_DEPTH_MAX} deep")));
         }
-        match self.look.escaped && canonical::canonical(self.text, self.arena).is_none() {
+        match self.read.look.escaped && canonical::canonical(self.text, self.arena).is_none() {
             true => Err(not_unicode()),
             false => Ok(()),
         }
     }
 
     fn without_nulls(&self) -> &'a str {
-        match self.members.iter().any(|(_, text)| json::kind(text) == Kind::Null) {
+        match self.read.members.iter().any(|(_, text)| json::kind(text) == Kind::Null) {
             true => self.spell(None),
             false => self.text,
         }
@@ -392,7 +356,7 @@ impl<'a, 'r> Reading<'a, 'r> {
             out.push_str("\"uid\":");
             canonical::string(uid, &mut out);
         }
-        for (key, text) in self.members {
+        for (key, text) in self.read.members {
             if json::kind(text) == Kind::Null || (*key == "uid" && uid.is_some()) {
                 continue;
             }
@@ -406,6 +370,11 @@ impl<'a, 'r> Reading<'a, 'r> {
         out.push('}');
         self.arena.alloc_str(&out)
     }
+}
+
+/// The name of the category at `place`.
+fn name(place: usize) -> &'static str {
+    CATEGORIES.get(place).map_or("", |(name, _)| name)
 }
 
 /// What stands beside two equal names, if there are any.

@@ -31,5 +31,6 @@ pub mod limits;
 pub mod misspelt;
 pub mod pack;
 pub mod pointer;
+pub mod read;
 pub mod reason;
 pub mod settle;

@@ -248,7 +248,7 @@ mod tests {
             .iter()
             .enumerate()
             .flat_map(|(message, (_, fates))| {
-                (0..fates.len()).map(move |position| Found { message, position, text: "{}", refusal: None })
+                (0..fates.len()).map(move |position| Found { message, position, text: "{}", refusal: None, read: None })
             })
             .collect();
         let settled = settle(&deliveries, &found, &fates);
@@ -273,7 +273,7 @@ mod tests {
     fn without_its_ledger_a_message_with_an_accepted_measurement_comes_back_and_nothing_of_it_is_quarantined() {
         let fates = [Fate::Accepted, refused(), refused(), Fate::CopyOf(0), refused()];
         let messages = [0, 0, 1, 2, 2];
-        let found: Vec<_> = messages.map(|message| Found { message, position: 0, text: "{}", refusal: None }).into();
+        let found: Vec<_> = messages.map(|message| Found { message, position: 0, text: "{}", refusal: None, read: None }).into();
         let settled = settle(&[FRESH; 3], &found, &fates).unrecorded(&found, &fates);
         assert_eq!(settled.outcomes, [BACK, Outcome::Done, BACK]);
         assert_eq!(settled.quarantine.iter().map(|entry| entry.found).collect::<Vec<_>>(), [Some(2)]);
@@ -285,7 +285,8 @@ mod tests {
         let pointer = Delivery { decoded: Decoded::Pointer, exhausted: false };
         let deliveries = [FRESH, FRESH, pointer, Delivery { exhausted: true, ..pointer }];
         let fates = [Fate::Accepted, Fate::CopyOf(0), refused(), Fate::Undecided, Fate::Accepted];
-        let found: Vec<_> = [0, 0, 0, 1, 1].map(|message| Found { message, position: 0, text: "{}", refusal: None }).into();
+        let found: Vec<_> =
+            [0, 0, 0, 1, 1].map(|message| Found { message, position: 0, text: "{}", refusal: None, read: None }).into();
         let accounts = settle(&deliveries, &found, &fates).accounts(&found, &deliveries, &fates);
         let expected =
             Accounts { received: 4, done: 2, returned: 2, found: 7, accepted: 2, collapsed: 1, quarantined: 2, unresolved: 2 };

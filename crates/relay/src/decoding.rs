@@ -18,7 +18,7 @@ pub(crate) fn decode_all<'a>(
     each(messages, InflateBudget::default().less(spent), |message, index, budget, found| {
         match refused.iter().find(|(other, _)| *other == index) {
             Some((_, refusal)) => {
-                found.push(Found { message: index, position: 0, text: message.body, refusal: Some(refusal.clone()) });
+                found.push(Found { message: index, position: 0, text: message.body, refusal: Some(refusal.clone()), read: None });
                 Decoded::Found
             }
             None => decode(message, index, arena, budget, found),
@@ -42,7 +42,7 @@ fn each<'a>(
             found.truncate(before);
             let detail = "expected to be decoded; this is a defect of the relay, please report it".into();
             let refusal = Refusal { reason: Reason::DecodeFailed, stage: Stage::Decode, detail };
-            found.push(Found { message: index, position: 0, text: message.body, refusal: Some(refusal) });
+            found.push(Found { message: index, position: 0, text: message.body, refusal: Some(refusal), read: None });
             Decoded::Found
         }));
     }

@@ -5,7 +5,7 @@ use futures_util::join;
 use m3ter_client::{Budget, Client, Clock};
 use relay_core::collapse::collapse;
 use relay_core::decode::{Decoded, Found};
-use relay_core::guard::{FirstSent, Guarded, Judged, MissingUid, Room, Rules, Sent, guard_in};
+use relay_core::guard::{FirstSent, Guarded, Judged, MissingUid, Rules, Sent, guard};
 use relay_core::inbound::Inbound;
 use relay_core::settle::{Delivery, Fate, Outcome, settle};
 use relay_store::{LedgerMode, LedgerWrite, Payloads, Store};
@@ -160,13 +160,12 @@ impl Relay {
         arena: &'a Bump,
     ) -> (Vec<Option<Guarded<'a>>>, Vec<Fate>) {
         let rules = Rules { missing_uid: self.settings.missing_uid, now_ms };
-        let mut room = Room::default();
         let judge = |found: &Found<'a>| {
             if let Some(refusal) = &found.refusal {
                 return (None, Fate::Refused(refusal.clone()));
             }
             let sent = messages.get(found.message).map_or(FirstSent::Unknown.into(), Sent::of);
-            match guard_in(&mut room, found, sent, rules, arena) {
+            match guard(found, sent, rules, arena) {
                 Judged::Good(guarded) => (Some(guarded), Fate::Undecided),
                 Judged::NotDue(wait_ms) => (None, Fate::NotDue(wait_ms)),
                 Judged::Refused(refusal) => (None, Fate::Refused(refusal)),

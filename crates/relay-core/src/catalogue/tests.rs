@@ -23,7 +23,7 @@ fn text(meter: &str, account: &str, fields: &str) -> String {
 }
 
 fn guarded<'a>(text: &'a str, arena: &'a Bump) -> Guarded<'a> {
-    let found = Found { message: 0, position: 0, text, refusal: None };
+    let found = Found { message: 0, position: 0, text, refusal: None, read: None };
     let rules = Rules { missing_uid: MissingUid::Refuse, now_ms: NOW_MS };
     match guard(&found, FirstSent::NotBefore(NOW_MS), rules, arena) {
         Judged::Good(guarded) => guarded,

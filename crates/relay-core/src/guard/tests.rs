@@ -11,7 +11,7 @@ const MINUTE_MS: i64 = 60_000;
 
 fn judge(text: &str, first_sent: FirstSent, missing_uid: MissingUid) -> Result<(String, String), String> {
     let arena = Bump::new();
-    let found = Found { message: 0, position: 0, text, refusal: None };
+    let found = Found { message: 0, position: 0, text, refusal: None, read: None };
     match guard(&found, first_sent, Rules { missing_uid, now_ms: NOW_MS }, &arena) {
         Judged::Good(guarded) => Ok((guarded.text.to_owned(), guarded.uid.to_owned())),
         Judged::NotDue(wait_ms) => Err(format!("NotDue {wait_ms}")),
@@ -146,7 +146,7 @@ fn a_first_send_exactly_34_days_ago_is_outside_the_window_and_a_millisecond_late
 fn an_operator_overrules_the_window_for_exactly_one_uid_and_no_other_rule() {
     let old = with("ts", r#""2020-01-01T00:00:00Z""#);
     let judge = |text: &str, beyond_window| {
-        let found = Found { message: 0, position: 0, text, refusal: None };
+        let found = Found { message: 0, position: 0, text, refusal: None, read: None };
         let rules = Rules { missing_uid: MissingUid::Content, now_ms: NOW_MS };
         match guard(&found, Sent { first: FirstSent::Unknown, beyond_window }, rules, &Bump::new()) {
             Judged::Good(_) => "good",
@@ -234,7 +234,7 @@ fn the_first_send_is_what_replay_wrote_unless_the_message_itself_is_older_or_it_
 #[test]
 fn a_refusal_for_the_window_says_that_it_may_have_been_sent_and_no_other_does() {
     let stage = |text: &str| {
-        let found = Found { message: 0, position: 0, text, refusal: None };
+        let found = Found { message: 0, position: 0, text, refusal: None, read: None };
         let rules = Rules { missing_uid: MissingUid::Refuse, now_ms: NOW_MS };
         match guard(&found, FirstSent::Unknown, rules, &Bump::new()) {
             Judged::Refused(refusal) => Some(refusal.stage),

@@ -67,6 +67,17 @@ impl<'a> Scan<'a> {
         self.take(byte).is_ok()
     }
 
+    /// Where this is, white space before it aside.
+    pub fn place(&mut self) -> usize {
+        self.peek();
+        self.at
+    }
+
+    /// What was taken since `place`.
+    pub fn since(&self, place: usize) -> &'a str {
+        self.text.get(place..self.at).unwrap_or_default()
+    }
+
     /// Whether only white space is left.
     pub fn is_over(&mut self) -> bool {
         self.peek() == 0 && self.at >= self.text.len()

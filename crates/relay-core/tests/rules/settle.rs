@@ -53,7 +53,7 @@ proptest! {
             .iter()
             .enumerate()
             .flat_map(|(message, (_, fates))| {
-                (0..fates.len()).map(move |position| Found { message, position, text: "{}", refusal: None })
+                (0..fates.len()).map(move |position| Found { message, position, text: "{}", refusal: None, read: None })
             })
             .collect();
         let resolved = |index: usize| if let Fate::CopyOf(first) = &fates[index] { &fates[*first] } else { &fates[index] };

@@ -39,7 +39,7 @@ fn found(catalogue: &mut Catalogue, meter: &str, account: &str) -> Findings {
     let arena = Bump::new();
     let text =
         format!(r#"{{"uid":"u","meter":"{meter}","account":"{account}","ts":"2026-05-31T23:00:00Z","measure":{{"calls":1}}}}"#);
-    let found = Found { message: 0, position: 0, text: &text, refusal: None };
+    let found = Found { message: 0, position: 0, text: &text, refusal: None, read: None };
     let rules = Rules { missing_uid: MissingUid::Refuse, now_ms: START_MS };
     let Judged::Good(guarded) = guard(&found, FirstSent::NotBefore(START_MS), rules, &arena) else { panic!("{text}") };
     catalogue.check(&guarded)

@@ -94,7 +94,7 @@ impl Guarding {
     pub(crate) fn run(self) -> Guarding {
         let (arena, rules) = (Bump::new(), Rules { missing_uid: MissingUid::Refuse, now_ms: START_MS });
         for body in &self.bodies {
-            let found = Found { message: 0, position: 0, text: body, refusal: None };
+            let found = Found { message: 0, position: 0, text: body, refusal: None, read: None };
             assert!(matches!(black_box(guard(&found, FirstSent::NotBefore(START_MS), rules, &arena)), Judged::Good(_)));
         }
         self
