@@ -14,6 +14,8 @@ CARGO_DENY := $(if $(findstring $(CARGO_DENY_VERSION),$(shell cargo-deny --versi
 
 CARGO_AUDITABLE_VERSION := 0.7.7
 CARGO_AUDITABLE_FOLDER := .local/tools/cargo-auditable-$(CARGO_AUDITABLE_VERSION)
+GUNGRAUN_VERSION := 0.20.0
+GUNGRAUN_FOLDER := .local/tools/gungraun-runner-$(GUNGRAUN_VERSION)
 CARGO_FUZZ_VERSION := 0.13.1
 CARGO_FUZZ_FOLDER := .local/tools/cargo-fuzz-$(CARGO_FUZZ_VERSION)
 CARGO_MUTANTS_VERSION := 27.1.0
@@ -34,7 +36,7 @@ FUNCTIONS := ingest-relay dead-letter ingest-watch
 AUDITABLE := PATH="$(CURDIR)/$(CARGO_AUDITABLE_FOLDER)/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: demo up down dashboard test test-localstack sim planted chaos console-shot chromium bench bench-explain bench-preflight bench-speeds lint build deploy deployable outputs reproducible pins audit fuzz mutants clean-local help tools functions $(FUNCTIONS)
+.PHONY: demo up down dashboard test test-localstack sim planted chaos console-shot chromium bench bench-explain bench-preflight bench-speeds instructions lint build deploy deployable outputs reproducible pins audit fuzz mutants clean-local help tools functions $(FUNCTIONS)
 
 demo: tools build ## deploy everything locally, send 10,000 demo measurements, and balance the books
 	$(VENV)/python -m infra.local demo
@@ -76,6 +78,10 @@ bench: ingest-relay $(if $(BENCH_PEERS),$(BENCH_NODE_PACKAGES)) ## the relay bes
 	$(if $(BENCH_PEERS),@cp tests/bench/peers/node/app.mjs tests/bench/peers/node/bootstrap .local/bench-node/)
 	cargo run --profile sim --locked --package relay-tests --bin bench -- $(if $(QUICK),--quick) $(if $(RUNS),--runs $(RUNS)) \
 		$(if $(ONLY),--only $(ONLY)) $(if $(SVG),--svg $(SVG))
+
+instructions: $(GUNGRAUN_FOLDER)/bin/gungraun-runner ## count instructions for each measurement, and fail above the committed budget: no noise
+	@$(PYTHON) infra/local/debian.py valgrind=valgrind
+	PATH="$(CURDIR)/$(GUNGRAUN_FOLDER)/bin:$$PATH" cargo bench --locked --package ingest-relay --bench instructions
 
 bench-explain: ## explain one measurement among ten million ledger lines: time printed, memory judged
 	cargo run --release --locked --package recovery --example bench-explain -- .local/bench-explain
@@ -197,6 +203,10 @@ $(CARGO_DENY_FOLDER)/bin/cargo-deny:
 # 15 s of processor time.
 $(CARGO_AUDITABLE_FOLDER)/bin/cargo-auditable:
 	CARGO_PROFILE_DEV_DEBUG=0 cargo install cargo-auditable --debug --locked --version $(CARGO_AUDITABLE_VERSION) --root $(CARGO_AUDITABLE_FOLDER)
+
+# The same version as the crate in Cargo.toml, or it refuses to work.
+$(GUNGRAUN_FOLDER)/bin/gungraun-runner:
+	CARGO_PROFILE_DEV_DEBUG=0 cargo install gungraun-runner --debug --locked --version $(GUNGRAUN_VERSION) --root $(GUNGRAUN_FOLDER)
 
 $(CARGO_FUZZ_FOLDER)/bin/cargo-fuzz:
 	CARGO_PROFILE_DEV_DEBUG=0 cargo install cargo-fuzz --debug --locked --version $(CARGO_FUZZ_VERSION) --root $(CARGO_FUZZ_FOLDER)

@@ -126,6 +126,8 @@ impl Places {
             .env("QUEUE_URL", "https://sqs.eu-central-1.amazonaws.com/123456789012/usage")
             .env("REQUESTS_PER_SECOND", "50")
             .env("MAXIMUM_CONCURRENCY", "2")
+            .env("MALLOC_MMAP_THRESHOLD_", "33554432")
+            .env("MALLOC_TRIM_THRESHOLD_", "67108864")
             .env("AWS_ENDPOINT_URL", url)
     }
 

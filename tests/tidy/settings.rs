@@ -59,7 +59,8 @@ const EITHER_QUEUE: &str = concat!(
 #[test]
 fn the_template_gives_every_setting_and_no_other() {
     let template = read("template.yaml");
-    let given: Vec<&str> = environment(&template).into_keys().collect();
+    // What glibc reads is no setting of ours.
+    let given: Vec<&str> = environment(&template).into_keys().filter(|name| !name.starts_with("MALLOC_")).collect();
     let mut settings: Vec<&str> = SETTINGS.iter().map(|(name, _)| *name).collect();
     settings.sort_unstable();
     assert_eq!(given, settings);
