@@ -1,7 +1,8 @@
 """Shows that functions do not depend on where they are built: `python -m infra.local.reproducible NAME...`.
 
 Each is built here, then from a copy of this tree in another folder, from nothing; the two files must be the same, byte for byte.
-So anybody can find out whether a file was made of the source that it is said to be made of.
+So anybody can find out whether a deployed function was made of the source that it is said to be made of: Lambda's `CodeSha256` is
+the hash of its zip.
 
 What both share is the machine: its Rust, the tools that this repository pins, and the sources of the packages, which Cargo.lock
 holds by their hashes. The zip's bytes are also zlib's work, which another Python may have in another version: then compare what

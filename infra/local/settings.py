@@ -13,8 +13,8 @@ LOCAL = ROOT / ".local"
 """What the targets install and write; ignored by git, and safe to delete."""
 
 TEMPLATE = ROOT / "template.yaml"
-CODE_URI = "target/lambda/{}/"
-"""Where the template expects the files of a function, by its name; the local set-up puts an address in its place."""
+CODE_URI = "target/lambda/{}.zip"
+"""Where the template expects the zip of a function, by its name; the local set-up puts an address in its place."""
 
 CATALOGUE = Path(__file__).with_name("catalogue.json")
 """What the sandbox of `up` knows at the start: the meters of made-up measurements and of the producers in docs/producers."""

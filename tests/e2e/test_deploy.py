@@ -3,6 +3,8 @@
 The emulator is in AWS's place, through AWS's own tools: `sam deploy` uploads, makes change sets and waits as it would.
 """
 
+import base64
+import hashlib
 import os
 import re
 import shlex
@@ -213,6 +215,7 @@ def test_an_upgrade_and_a_roll_back_under_load_lose_nothing_and_count_once(opera
     relay = operator.deploy()
     verify(operator)
     before = code(relay)
+    assert before == base64.b64encode(hashlib.sha256((LAMBDA / "ingest-relay.zip").read_bytes()).digest()).decode()
     (tmp_path / "tree").mkdir()
     newer = another_version(ROOT, tmp_path / "tree")
     with usage_all_the_time(relay, mark) as sent:

@@ -36,7 +36,7 @@ def test_the_stack_is_deployed_with_the_template_but_for_the_places_of_the_zips(
     template = _template(zips).splitlines()
     changed = [(a, b) for a, b in zip(original, template, strict=True) if a != b]
     places = [(name.split()[1], place.split()[1]) for name, place in changed]
-    assert places == [(f"target/lambda/{name}/", place) for name, place in zips.items()]
+    assert places == [(f"target/lambda/{name}.zip", place) for name, place in zips.items()]
 
 
 def test_the_secret_is_known_by_its_arn(relay: Local) -> None:

@@ -388,7 +388,7 @@ def test_the_template_sets_exactly_what_the_function_reads(template: dict[str, A
 
 @pytest.mark.parametrize(("package", "name"), FUNCTIONS.items())
 def test_a_functions_files_are_where_the_make_target_puts_them(template: dict[str, Any], package: str, name: str) -> None:
-    assert _properties(template, name)["CodeUri"] == f"target/lambda/{package}/"
+    assert _properties(template, name)["CodeUri"] == f"target/lambda/{package}.zip"
     assert _properties(template, name)["Handler"] == "bootstrap"
     assert re.search(rf"^FUNCTIONS := .*\b{package}\b", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
