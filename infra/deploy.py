@@ -141,6 +141,7 @@ def _say_what_is_next(stack: str, region: str) -> None:
     print(f"\n# {stack} is deployed to {region}. Its outputs, for a shell:\n{exports(stack, region, outputs(stack, region))}")
     print("\n# Once: give it m3ter's credentials. Until then everything stays in the queue.")
     print(SECRET)
+    print(f"\n# Then see that all is well:\nusage-relay doctor --stack-name {stack}")
 
 
 def _shown(value: str) -> str:

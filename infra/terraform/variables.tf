@@ -42,7 +42,7 @@ variable "RequestsPerSecond" {
 }
 
 variable "MaximumConcurrency" {
-  description = "Invocations at the same time, 2 to 1,000. More drains a backlog faster while RequestsPerSecond allows it; less gives each invocation a larger share of RequestsPerSecond, and so fuller use of it when traffic is light."
+  description = "Invocations at the same time, 2 to 1,000. More drains a backlog faster while RequestsPerSecond allows it; less gives each invocation a larger share of it."
   type        = number
   default     = 4
 }
@@ -120,19 +120,19 @@ variable "PayloadBuckets" {
 }
 
 variable "Preflight" {
-  description = "What comes of a measurement whose meter, data fields or account do not fit what m3ter had when it was last asked. off looks at nothing; warn counts and sends it; quarantine keeps what m3ter would turn down or book on an account that nobody meant. More finds mistakes before they are billed, and keeps what is sent within an hour after its meter was made or changed."
+  description = "What comes of a measurement whose meter, data fields or account do not fit what m3ter had when it was last asked. off looks at nothing; warn counts and sends it; quarantine keeps what m3ter would turn down or book on an account that nobody meant. quarantine finds mistakes before they are billed, but also holds back usage of a meter that was made within the last hour."
   type        = string
   default     = "warn"
 }
 
 variable "LogRetentionDays" {
-  description = "Days the function's log is kept. More lets you look further back; less costs less. It never holds usage data."
+  description = "Days the functions' logs are kept. More lets you look further back; less costs less. They never hold usage data."
   type        = number
   default     = 30
 }
 
 variable "Architecture" {
-  description = "What the function was built for. arm64 costs a fifth less a second; x86_64 suits a build machine that has no other."
+  description = "What the functions were built for. arm64 costs a fifth less a second; x86_64 suits a build machine that has no other."
   type        = string
   default     = "arm64"
 }
