@@ -13,7 +13,9 @@ use bumpalo::Bump;
 use crate::inbound::{CONTENT_ENCODING, Inbound};
 use crate::inflate::{self, Inflated};
 use crate::json::{self, Kind, Member, NotJson, Scan};
-use crate::limits::{INVOCATION_INFLATED_BYTES_MAX, INVOCATION_MEASUREMENTS_MAX, MESSAGE_MEASUREMENTS_MAX};
+use crate::limits::{
+    INVOCATION_INFLATED_BYTES_MAX, INVOCATION_MEASUREMENTS_MAX, INVOCATION_READ_BYTES_MAX, MESSAGE_MEASUREMENTS_MAX,
+};
 use crate::pointer;
 use crate::read::{Read, Room, read, read_at};
 use crate::reason::{Reason, Refusal};
@@ -30,7 +32,7 @@ pub struct Found<'a> {
     /// Set where it cannot even be looked at.
     pub refusal: Option<Refusal>,
     /// What decode read of it, so that guard need not read it again.
-    pub read: Option<Read<'a>>,
+    pub read: Option<Read<'a, 'a>>,
 }
 
 /// What became of a message as a whole.
@@ -51,6 +53,8 @@ pub struct InflateBudget {
     pub(crate) left: usize,
     /// Measurements left. A message that holds only one always finds room.
     pub(crate) measurements: usize,
+    /// Bytes left for what decode read of measurements; without any, guard reads them again.
+    pub(crate) read_bytes: usize,
 }
 
 impl InflateBudget {
@@ -62,7 +66,8 @@ impl InflateBudget {
 
 impl Default for InflateBudget {
     fn default() -> Self {
-        InflateBudget { left: INVOCATION_INFLATED_BYTES_MAX, measurements: INVOCATION_MEASUREMENTS_MAX }
+        let (left, measurements) = (INVOCATION_INFLATED_BYTES_MAX, INVOCATION_MEASUREMENTS_MAX);
+        InflateBudget { left, measurements, read_bytes: INVOCATION_READ_BYTES_MAX }
     }
 }
 
@@ -80,13 +85,19 @@ pub fn decode<'a>(
     if pointer::pointer(message, arena).is_some() {
         return Decoded::Pointer;
     }
-    let mut sink = Sink { message: index, position: 0, arena, found, room: Room::default() };
     let body = match inflate::inflate(message.body, message.attribute(CONTENT_ENCODING), arena, budget) {
         Inflated::Text(text) => text,
         Inflated::OverBudget => return Decoded::OverBudget,
-        Inflated::Refused(refusal) => return sink.refuse(message.body, refusal),
+        Inflated::Refused(refusal) => {
+            found.push(Found { message: index, position: 0, text: message.body, refusal: Some(refusal), read: None });
+            return Decoded::Found;
+        }
     };
-    sink.body(body, Depth::Outside, budget)
+    let (read_bytes, most) = (budget.read_bytes, MESSAGE_MEASUREMENTS_MAX.min(budget.measurements));
+    let mut sink = Sink { message: index, position: 0, arena, found, room: Room::default(), read_bytes, most };
+    let decoded = sink.body(body, Depth::Outside, budget);
+    budget.read_bytes = sink.read_bytes;
+    decoded
 }
 
 /// Whether an envelope may still be opened.
@@ -111,10 +122,14 @@ struct Sink<'a, 'f> {
     arena: &'a Bump,
     found: &'f mut Vec<Found<'a>>,
     room: Room<'a>,
+    /// Of the budget.
+    read_bytes: usize,
+    /// With more measurements than these nothing of the message is found.
+    most: usize,
 }
 
 impl<'a> Sink<'a, '_> {
-    fn push(&mut self, text: &'a str, refusal: Option<Refusal>, read: Option<Read<'a>>) -> Decoded {
+    fn push(&mut self, text: &'a str, refusal: Option<Refusal>, read: Option<Read<'a, 'a>>) -> Decoded {
         self.found.push(Found { message: self.message, position: self.position, text, refusal, read });
         self.position += 1;
         Decoded::Found
@@ -174,7 +189,10 @@ impl<'a> Sink<'a, '_> {
             return self.refuse(text, Refusal::decode(Reason::EnvelopeInvalid, detail));
         }
         match shape {
-            Shape::Measurement => self.push(text, None, Some(read)),
+            Shape::Measurement => {
+                let kept = read.kept(arena, &mut self.read_bytes);
+                self.push(text, None, kept)
+            }
             Shape::Batch(measurements) => self.array(measurements, budget),
             Shape::EventBridge(detail) => self.body(detail, Depth::Inside, budget),
             Shape::Notification { message, encoding } => match inflate::inflate(message, encoding, self.arena, budget) {
@@ -192,11 +210,11 @@ impl<'a> Sink<'a, '_> {
         scan.array(|scan| {
             count += 1;
             let (is_object, begin) = (scan.peek() == b'{', scan.place());
-            if count > MESSAGE_MEASUREMENTS_MAX {
+            if count > self.most {
                 scan.value(0)?;
             } else if is_object {
-                let read = read_at(scan, self.arena, &mut self.room, |_, _| Ok(None))?;
-                self.push(scan.since(begin), None, Some(read));
+                let kept = read_at(scan, self.arena, &mut self.room, |_, _| Ok(None))?.kept(self.arena, &mut self.read_bytes);
+                self.push(scan.since(begin), None, kept);
             } else {
                 let text = scan.value(0)?;
                 self.not_a_measurement(text);
@@ -264,7 +282,8 @@ impl<'a> Sink<'a, '_> {
             if json::kind(line) == Kind::Object
                 && let Ok(read) = read(line, self.arena, &mut self.room)
             {
-                self.push(line, None, Some(read));
+                let kept = read.kept(self.arena, &mut self.read_bytes);
+                self.push(line, None, kept);
             } else if json::is_value(line) {
                 self.not_a_measurement(line);
             } else {
@@ -301,13 +320,14 @@ fn not_json() -> Refusal {
 }
 
 pub(crate) fn shape<'a>(text: &'a str, arena: &'a Bump) -> Shape<'a> {
-    match read(text, arena, &mut Room::default()) {
+    let mut room = Room::default();
+    match read(text, arena, &mut room) {
         Ok(read) => shape_of(&read, arena),
         Err(NotJson) => Shape::Broken(not_json()),
     }
 }
 
-fn shape_of<'a>(read: &Read<'a>, arena: &'a Bump) -> Shape<'a> {
+fn shape_of<'a>(read: &Read<'_, 'a>, arena: &'a Bump) -> Shape<'a> {
     if read.has_broken_key {
         return Shape::Broken(Refusal::decode(Reason::NotJson, "expected keys that are Unicode text"));
     }

@@ -125,9 +125,10 @@ pub enum Judged<'a> {
 
 /// Judges one measurement. Never fails; text made on the way lives in `arena`.
 pub fn guard<'a, 'm>(found: &Found<'a>, sent: impl Into<Sent<'m>>, rules: Rules, arena: &'a Bump) -> Judged<'a> {
+    let mut room = Room::default();
     let reading = match found.read {
         Some(read) => Reading::over(found.text, read, arena),
-        None => Reading::of(found.text, arena),
+        None => Reading::of(found.text, arena, &mut room),
     };
     match reading.and_then(|reading| reading.judge(sent.into(), rules)) {
         Ok(judged) => judged,
@@ -137,45 +138,46 @@ pub fn guard<'a, 'm>(found: &Found<'a>, sent: impl Into<Sent<'m>>, rules: Rules,
 
 /// The uid of a measurement that was refused, where it has a readable one: to find it again by.
 pub fn uid_of<'a>(text: &'a str, arena: &'a Bump) -> Option<&'a str> {
-    Reading::of(text, arena).ok()?.uid().ok()?
+    Reading::of(text, arena, &mut Room::default()).ok()?.uid().ok()?
 }
 
 /// Not before this time was `text` first sent: milliseconds since the epoch. Its `ts` counts where it can be read.
 pub fn first_sent_ms(text: &str, first_sent: FirstSent) -> i64 {
     let arena = Bump::new();
-    let ts_ms = Reading::of(text, &arena).and_then(|reading| reading.time("ts"));
+    let ts_ms = Reading::of(text, &arena, &mut Room::default()).and_then(|reading| reading.time("ts"));
     earliest_ms(ts_ms.ok().flatten().map_or(i64::MIN, |(_, ts_ms)| ts_ms), first_sent)
 }
 
 /// `text` under another uid, which is put first; the rest as written, without nulls. `None` if it is no JSON object.
 pub fn with_uid<'a>(text: &'a str, uid: &str, arena: &'a Bump) -> Option<&'a str> {
-    Some(Reading::of(text, arena).ok()?.spell(Some(uid)))
+    Some(Reading::of(text, arena, &mut Room::default()).ok()?.spell(Some(uid)))
 }
 
 /// The data fields of `text`, each with the place of its category among [`CATEGORIES`]. None where it is not readable, which
 /// what guard let pass is.
 pub(crate) fn data_fields<'a>(text: &'a str, arena: &'a Bump) -> Vec<(usize, &'a str)> {
-    let Ok(reading) = Reading::of(text, arena) else { return Vec::new() };
+    let mut room = Room::default();
+    let Ok(reading) = Reading::of(text, arena, &mut room) else { return Vec::new() };
     reading.read.fields.iter().map(|(code, (place, _))| (*place, *code)).collect()
 }
 
 /// Up to so many names are compared each with each, which takes no memory and is faster than to sort them.
 const COMPARED_MAX: usize = 16;
 
-struct Reading<'a> {
+struct Reading<'r, 'a> {
     text: &'a str,
     arena: &'a Bump,
-    read: Read<'a>,
+    read: Read<'r, 'a>,
 }
 
-impl<'a> Reading<'a> {
-    fn of(text: &'a str, arena: &'a Bump) -> Result<Self, Refusal> {
-        let read = read(text, arena, &mut Room::default()).map_err(|_| not_unicode())?;
+impl<'r, 'a> Reading<'r, 'a> {
+    fn of(text: &'a str, arena: &'a Bump, room: &'r mut Room<'a>) -> Result<Self, Refusal> {
+        let read = read(text, arena, room).map_err(|_| not_unicode())?;
         Reading::over(text, read, arena)
     }
 
-    fn over(text: &'a str, read: Read<'a>, arena: &'a Bump) -> Result<Self, Refusal> {
-        if read.has_broken_key || read.has_broken_code { Err(not_unicode()) } else { Ok(Reading { text, arena, read }) }
+    fn over(text: &'a str, read: Read<'r, 'a>, arena: &'a Bump) -> Result<Self, Refusal> {
+        if read.has_broken_key { Err(not_unicode()) } else { Ok(Reading { text, arena, read }) }
     }
 
     fn judge(self, sent: Sent<'_>, rules: Rules) -> Result<Judged<'a>, Refusal> {
@@ -276,6 +278,9 @@ impl<'a> Reading<'a> {
 
     /// Which there are, as a number: a sum, so that their order does not matter.
     fn fields(&self) -> Result<u64, Refusal> {
+        if self.read.has_broken_code {
+            return Err(not_unicode());
+        }
         for (key, raw) in self.read.members {
             let Some((category, numeric)) = category(key).and_then(|place| CATEGORIES.get(place)) else { continue };
             if !matches!(json::kind(raw), Kind::Object | Kind::Null) {

@@ -97,14 +97,15 @@ pub fn string<'a>(text: &'a str, arena: &'a Bump) -> Result<&'a str, NotJson> {
 
 /// The same of a string in which there is no escape.
 pub(crate) fn plain(text: &str) -> Result<&str, NotJson> {
-    let last = text.len().checked_sub(1).ok_or(NotJson)?;
-    text.get(1..last).ok_or(NotJson)
+    text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).ok_or(NotJson)
 }
 
 /// What the inside of a JSON string stands for, in `arena`.
 pub fn unescaped<'a>(inner: &str, arena: &'a Bump) -> Result<&'a str, NotJson> {
     let (quoted, mut out) = (format!("\"{inner}\""), String::with_capacity(inner.len()));
-    Scan::new(&quoted).unescape(&mut out)?;
+    let mut scan = Scan::new(&quoted);
+    scan.unescape(&mut out)?;
+    debug_assert!(scan.is_over(), "what stands between the quotes of a JSON string");
     Ok(arena.alloc_str(&out))
 }
 
@@ -183,5 +184,8 @@ mod tests {
         assert_eq!(string(r#""plain""#, &arena), Ok("plain"));
         assert_eq!(string(r#""a\n\u00e9\ud83d\ude00""#, &arena), Ok("a\né😀"));
         assert_eq!(string(r#""\ud83d""#, &arena), Err(NotJson));
+        for other in ["null", "true", "123456", "1.5e3", "{}", "[\"a\"]", "\"", ""] {
+            assert_eq!(string(other, &arena), Err(NotJson), "{other}");
+        }
     }
 }

@@ -45,6 +45,10 @@ pub const MEASUREMENT_BYTES_MIN: usize = 53;
 /// in quarantine. To submit as many takes one environment 25 s at the default rate.
 pub const INVOCATION_MEASUREMENTS_MAX: usize = 100_000;
 
+/// Most bytes of what decode read of measurements and keeps for guard, in one invocation: 20,000 and more of an ordinary size.
+/// What goes beyond is read again.
+pub const INVOCATION_READ_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// Deepest nesting of JSON in one measurement. The API's own schema needs two levels.
 pub const JSON_DEPTH_MAX: usize = 32;
 

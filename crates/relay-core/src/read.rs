@@ -7,6 +7,9 @@ use bumpalo::Bump;
 
 use crate::json::{self, Kind, Look, Member, NotJson, Scan};
 
+/// Most members and data fields of a measurement whose reading is kept. Few have more than twenty.
+const KEPT_PARTS_MAX: usize = 64;
+
 /// The categories of data fields: name, and whether values are numbers.
 pub(crate) const CATEGORIES: [(&str, bool); 8] = [
     ("measure", true),
@@ -24,11 +27,11 @@ pub(crate) type Field<'a> = (&'a str, (usize, &'a str));
 
 /// An object of JSON, read as a measurement.
 #[derive(Clone, Copy, Debug)]
-pub struct Read<'a> {
+pub struct Read<'r, 'a> {
     /// Keys and the texts of their values, in the order written, copies of a key included.
-    pub(crate) members: &'a [Member<'a>],
+    pub(crate) members: &'r [Member<'a>],
     /// The data fields, in the order written.
-    pub(crate) fields: &'a [Field<'a>],
+    pub(crate) fields: &'r [Field<'a>],
     /// How it nests, and whether there is an escape in it.
     pub(crate) look: Look,
     /// Whether a key holds half of a surrogate pair, which no Unicode text can hold.
@@ -37,7 +40,7 @@ pub struct Read<'a> {
     pub(crate) has_broken_code: bool,
 }
 
-/// Room for what is being read.
+/// Room for what is being read, kept for the next one.
 #[derive(Debug, Default)]
 pub(crate) struct Room<'a> {
     members: Vec<Member<'a>>,
@@ -45,19 +48,19 @@ pub(crate) struct Room<'a> {
 }
 
 /// Reads the whole of `text`, which must be an object.
-pub(crate) fn read<'a>(text: &'a str, arena: &'a Bump, room: &mut Room<'a>) -> Result<Read<'a>, NotJson> {
+pub(crate) fn read<'r, 'a>(text: &'a str, arena: &'a Bump, room: &'r mut Room<'a>) -> Result<Read<'r, 'a>, NotJson> {
     let mut scan = Scan::new(text);
     let read = read_at(&mut scan, arena, room, |_, _| Ok(None))?;
     if scan.is_over() { Ok(read) } else { Err(NotJson) }
 }
 
 /// Reads the object that comes next. `other` may take the value of a member in its own way; then it gives its text.
-pub(crate) fn read_at<'a>(
+pub(crate) fn read_at<'r, 'a>(
     scan: &mut Scan<'a>,
     arena: &'a Bump,
-    room: &mut Room<'a>,
+    room: &'r mut Room<'a>,
     mut other: impl FnMut(&mut Scan<'a>, &str) -> Result<Option<&'a str>, NotJson>,
-) -> Result<Read<'a>, NotJson> {
+) -> Result<Read<'r, 'a>, NotJson> {
     let Room { members, fields } = room;
     members.clear();
     fields.clear();
@@ -86,11 +89,21 @@ pub(crate) fn read_at<'a>(
         Ok(())
     })?;
     let look = Look { depth: scan.deepest, escaped: scan.escaped };
-    let (members, fields) = (arena.alloc_slice_copy(members), arena.alloc_slice_copy(fields));
     Ok(Read { members, fields, look, has_broken_key, has_broken_code })
 }
 
-impl<'a> Read<'a> {
+impl<'a> Read<'_, 'a> {
+    /// A copy that lives as long as `arena`, unless that takes more than is left of `bytes_left`. What has many parts is never
+    /// copied: it is read again when it is judged, so that a few messages cannot take all the memory there is.
+    pub(crate) fn kept(&self, arena: &'a Bump, bytes_left: &mut usize) -> Option<Read<'a, 'a>> {
+        if self.members.len() + self.fields.len() > KEPT_PARTS_MAX {
+            return None;
+        }
+        *bytes_left = bytes_left.checked_sub(size_of_val(self.members) + size_of_val(self.fields))?;
+        let (members, fields) = (arena.alloc_slice_copy(self.members), arena.alloc_slice_copy(self.fields));
+        Some(Read { members, fields, ..*self })
+    }
+
     /// The text of the value of `key`, unless that is null.
     pub(crate) fn get(&self, key: &str) -> Option<&'a str> {
         let (_, text) = self.members.iter().find(|(other, _)| *other == key)?;
@@ -132,7 +145,8 @@ mod tests {
     fn members_and_the_fields_inside_of_categories_are_read_in_one_go() {
         let arena = Bump::new();
         let text = r#" {"uid":"u","measure":{"calls":1,"b\u0079tes":2.5},"what":{ },"who":null,"more":{"a":[[]]},"uid":7} "#;
-        let read = read(text, &arena, &mut Room::default()).unwrap();
+        let mut room = Room::default();
+        let read = read(text, &arena, &mut room).unwrap();
         let keys: Vec<_> = read.members.iter().map(|(key, _)| *key).collect();
         assert_eq!(keys, ["uid", "measure", "what", "who", "more", "uid"]);
         assert_eq!(read.members[1].1, r#"{"calls":1,"b\u0079tes":2.5}"#);
@@ -145,13 +159,12 @@ mod tests {
     #[test]
     fn what_is_no_whole_object_is_not_read_and_half_a_character_in_a_key_is_told() {
         let arena = Bump::new();
-        let read = |text| read(text, &arena, &mut Room::default());
+        let told = |text| read(text, &arena, &mut Room::default()).map(|read| (read.has_broken_key, read.has_broken_code));
         for text in ["", "[]", "1", "{", "{}{}", r#"{"measure":{"a":}}"#, r#"{"measure":{"a":1}"#] {
-            assert!(read(text).is_err(), "{text}");
+            assert!(told(text).is_err(), "{text}");
         }
-        let told = |text| read(text).map(|read| (read.has_broken_key, read.has_broken_code)).unwrap();
-        assert_eq!(told(r#"{"\ud800":1}"#), (true, false));
-        assert_eq!(told(r#"{"what":{"\ud800":1}}"#), (false, true));
+        assert_eq!(told(r#"{"\ud800":1}"#), Ok((true, false)));
+        assert_eq!(told(r#"{"what":{"\ud800":1}}"#), Ok((false, true)));
     }
 
     #[test]

@@ -302,3 +302,75 @@ fn a_message_that_holds_more_than_an_invocation_has_room_for_adds_nothing_and_le
     assert_eq!(run("[{}]", None, &mut budget).0, Decoded::OverBudget);
     assert_eq!(run("{}", None, &mut budget).0, Decoded::Found);
 }
+
+/// A message of `body`, without attributes.
+fn plain(body: &str) -> Inbound<'_> {
+    Inbound {
+        id: "m",
+        handle: "h",
+        body,
+        attributes: Vec::new(),
+        receives: 1,
+        sent_at_ms: None,
+        first_received_at_ms: None,
+        source: "q",
+    }
+}
+
+/// Decodes eight messages of `body`, as one invocation. Gives back how many were found, and the bytes that the arena took.
+fn arena_bytes(body: &str) -> (usize, usize) {
+    let (arena, mut found, mut budget) = (Bump::new(), Vec::new(), InflateBudget::default());
+    for index in 0..8 {
+        let message = plain(body);
+        decode(&message, index, &arena, &mut budget, &mut found);
+    }
+    (found.len(), arena.allocated_bytes())
+}
+
+#[test]
+fn what_decode_keeps_of_its_reading_is_bounded_whatever_the_messages_are() {
+    let fields = |count: usize| vec![r#""":1"#; count].join(",");
+    let one = format!(r#"{{"meter":"m","measure":{{{}}}}}"#, fields(800_000));
+    let many = format!("[{}]", vec![format!("{{{}}}", fields(7)); 90_000].join(","));
+    let most = format!("[{}]", vec![r#"{"meter":"m","account":"a","ts":"2026-01-02T03:04Z"}"#; 79_000].join(","));
+    let honest = format!(
+        "[{}]",
+        vec![format!(r#"{{"uid":"u","meter":"m","account":"a","ts":"t","measure":{{{}}}}}"#, fields(8)); 12_000].join(",")
+    );
+    for (body, expected) in [(one, 8), (many, 8), (most, 79_000), (honest, 8 * 12_000)] {
+        let (found, bytes) = arena_bytes(&body);
+        assert_eq!(found, expected);
+        assert!(bytes <= 2 * INVOCATION_READ_BYTES_MAX, "{bytes} bytes");
+    }
+}
+
+#[test]
+fn what_is_not_kept_is_judged_as_what_is() {
+    let text =
+        |more: &str| format!(r#"{{"uid":"u","meter":"m","account":"a","ts":"2026-01-02T03:04:05Z","measure":{{"a":1}}{more}}}"#);
+    let wide = text(&(0..100).map(|number| format!(r#","x{number}":1"#)).collect::<String>());
+    let arena = Bump::new();
+    for (text, is_kept) in [(text(""), true), (wide, false)] {
+        let text = arena.alloc_str(&text);
+        let message = plain(text);
+        let mut found = Vec::new();
+        decode(&message, 0, &arena, &mut InflateBudget::default(), &mut found);
+        assert_eq!(found[0].read.is_some(), is_kept);
+        let rules = crate::guard::Rules { missing_uid: crate::guard::MissingUid::Refuse, now_ms: 1_767_323_100_000 };
+        let judged = crate::guard::guard(&found[0], crate::guard::FirstSent::NotBefore(1_767_323_100_000), rules, &arena);
+        assert!(matches!(judged, crate::guard::Judged::Good(good) if good.uid == "u" && good.text == found[0].text));
+    }
+}
+
+#[test]
+fn an_sns_encoding_that_is_no_text_is_none() {
+    for value in ["null", "true", "123456", "1.5e3"] {
+        let envelope = format!(
+            r#"{{"Type":"Notification","Message":"{{\"meter\":\"m\"}}","MessageAttributes":{{"Content-Encoding":{{"Type":"String","Value":{value}}}}}}}"#
+        );
+        let (arena, mut found) = (Bump::new(), Vec::new());
+        let message = plain(&envelope);
+        decode(&message, 0, &arena, &mut InflateBudget::default(), &mut found);
+        assert!(matches!(found.as_slice(), [one] if one.refusal.is_none()), "{value}: {found:?}");
+    }
+}

@@ -384,3 +384,16 @@ fn a_refused_measurement_is_found_again_by_its_uid_where_it_has_a_readable_one()
         assert_eq!(uid_of(text, &arena), None, "{text}");
     }
 }
+
+#[test]
+fn half_a_character_in_the_code_of_a_data_field_hides_neither_the_uid_nor_another_fault() {
+    let arena = Bump::new();
+    let text = r#"{"uid":"u1","meter":"m","account":"a","ts":"2026-01-02T03:04:05Z","what":{"\ud800":"x"}}"#;
+    assert_eq!(uid_of(text, &arena), Some("u1"));
+    assert!(with_uid(text, "u2", &arena).is_some());
+    let found = Found { message: 0, position: 0, text: r#"{"uid":"u1","what":{"\ud800":"x"}}"#, refusal: None, read: None };
+    let rules = Rules { missing_uid: MissingUid::Refuse, now_ms: 0 };
+    assert!(
+        matches!(guard(&found, FirstSent::Unknown, rules, &arena), Judged::Refused(refusal) if refusal.reason == Reason::MeterMissing)
+    );
+}
