@@ -54,16 +54,7 @@ mod tests {
     use super::*;
 
     fn message(id: &str) -> Inbound<'_> {
-        Inbound {
-            id,
-            handle: "h",
-            body: "",
-            attributes: Vec::new(),
-            receives: 1,
-            sent_at_ms: None,
-            first_received_at_ms: None,
-            source: "q",
-        }
+        Inbound { id, handle: "h", source: "q", ..Inbound::default() }
     }
 
     const BACK: Outcome = Outcome::Return { after: None };

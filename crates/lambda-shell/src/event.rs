@@ -75,16 +75,7 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// Anything but an object is a message without anything.
     fn record(&mut self, scan: &mut Scan<'a>) -> Result<(Inbound<'a>, Option<&'a str>), NotJson> {
-        let mut message = Inbound {
-            id: "",
-            handle: "",
-            body: "",
-            attributes: Vec::new(),
-            receives: 1,
-            sent_at_ms: None,
-            first_received_at_ms: None,
-            source: "",
-        };
+        let mut message = Inbound::default();
         let mut given_up_by = None;
         if scan.peek() != b'{' {
             scan.value(2)?;
@@ -116,7 +107,7 @@ impl<'a> Reader<'a> {
                 }
                 "SentTimestamp" => message.sent_at_ms = number(raw, self.arena),
                 "ApproximateFirstReceiveTimestamp" => message.first_received_at_ms = number(raw, self.arena),
-                "DeadLetterQueueSourceArn" => given_up_by = string(raw, self.arena).filter(|arn| !arn.is_empty()),
+                "DeadLetterQueueSourceArn" => given_up_by = json::string(raw, self.arena).ok().filter(|arn| !arn.is_empty()),
                 _ => {}
             }
             Ok(())
@@ -132,7 +123,7 @@ impl<'a> Reader<'a> {
     }
 
     fn text(&self, scan: &mut Scan<'a>) -> Result<&'a str, NotJson> {
-        Ok(string(scan.value(3)?, self.arena).unwrap_or_default())
+        Ok(json::string(scan.value(3)?, self.arena).unwrap_or_default())
     }
 
     /// A body that is no string is kept as the JSON that it is: refused later, but not lost.
@@ -150,14 +141,9 @@ fn parse<'a, T: Default + Deserialize<'a>>(raw: Option<&'a RawValue>) -> T {
     raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
 }
 
-/// What the JSON text `raw` stands for, if it is a string.
-fn string<'a>(raw: &'a str, arena: &'a Bump) -> Option<&'a str> {
-    if raw.starts_with('"') { json::string(raw, arena).ok() } else { None }
-}
-
 /// A whole number, as JSON number or as text.
 fn number(raw: &str, arena: &Bump) -> Option<i64> {
-    raw.parse().ok().or_else(|| string(raw, arena)?.parse().ok())
+    raw.parse().ok().or_else(|| json::string(raw, arena).ok()?.parse().ok())
 }
 
 /// The producer's attributes, by name. Few messages have any.
@@ -168,7 +154,7 @@ fn attributes<'a>(raw: &'a str, arena: &'a Bump) -> Vec<Attribute<'a>> {
     let values: BTreeMap<Cow<'a, str>, Option<&'a RawValue>> = serde_json::from_str(raw).unwrap_or_default();
     let attribute = |(name, raw): (Cow<'a, str>, Option<&'a RawValue>)| {
         let value: Value<'a> = parse(raw);
-        let text = |raw: Option<&'a RawValue>| string(raw?.get(), arena);
+        let text = |raw: Option<&'a RawValue>| json::string(raw?.get(), arena).ok();
         let (data_type, value) = (text(value.data_type)?, text(value.string).or_else(|| text(value.binary))?);
         Some(Attribute { name: arena.alloc_str(&name), data_type, value })
     };

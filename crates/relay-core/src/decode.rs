@@ -46,7 +46,7 @@ pub enum Decoded {
     OverBudget,
 }
 
-/// How much the messages of one invocation may still inflate to, and how many measurements they may still hold.
+/// What the messages of one invocation may still take: bytes inflated, measurements, bytes of what was read of them.
 #[derive(Debug)]
 pub struct InflateBudget {
     /// Bytes left.
@@ -85,19 +85,12 @@ pub fn decode<'a>(
     if pointer::pointer(message, arena).is_some() {
         return Decoded::Pointer;
     }
-    let body = match inflate::inflate(message.body, message.attribute(CONTENT_ENCODING), arena, budget) {
-        Inflated::Text(text) => text,
-        Inflated::OverBudget => return Decoded::OverBudget,
-        Inflated::Refused(refusal) => {
-            found.push(Found { message: index, position: 0, text: message.body, refusal: Some(refusal), read: None });
-            return Decoded::Found;
-        }
-    };
-    let (read_bytes, most) = (budget.read_bytes, MESSAGE_MEASUREMENTS_MAX.min(budget.measurements));
-    let mut sink = Sink { message: index, position: 0, arena, found, room: Room::default(), read_bytes, most };
-    let decoded = sink.body(body, Depth::Outside, budget);
-    budget.read_bytes = sink.read_bytes;
-    decoded
+    let mut sink = Sink { message: index, position: 0, arena, found, room: Room::default(), budget };
+    match inflate::inflate(message.body, message.attribute(CONTENT_ENCODING), arena, sink.budget) {
+        Inflated::Text(body) => sink.body(body, Depth::Outside),
+        Inflated::OverBudget => Decoded::OverBudget,
+        Inflated::Refused(refusal) => sink.refuse(message.body, refusal),
+    }
 }
 
 /// Whether an envelope may still be opened.
@@ -122,10 +115,7 @@ struct Sink<'a, 'f> {
     arena: &'a Bump,
     found: &'f mut Vec<Found<'a>>,
     room: Room<'a>,
-    /// Of the budget.
-    read_bytes: usize,
-    /// With more measurements than these nothing of the message is found.
-    most: usize,
+    budget: &'f mut InflateBudget,
 }
 
 impl<'a> Sink<'a, '_> {
@@ -145,22 +135,22 @@ impl<'a> Sink<'a, '_> {
         self.position = 0;
     }
 
-    fn body(&mut self, body: &'a str, depth: Depth, budget: &mut InflateBudget) -> Decoded {
+    fn body(&mut self, body: &'a str, depth: Depth) -> Decoded {
         let text = json::trim(body);
         if text.is_empty() {
             return self.refuse(body, Refusal::decode(Reason::Empty, "expected at least one measurement, found an empty body"));
         }
         match json::kind(text) {
-            Kind::Object => self.object(text, depth, budget),
-            _ if !json::is_value(text) => self.lines(text, budget),
+            Kind::Object => self.object(text, depth),
+            _ if !json::is_value(text) => self.lines(text),
             Kind::Array if pointer::is_pointer(text) => Decoded::Pointer,
-            Kind::Array => self.array(text, budget),
+            Kind::Array => self.array(text),
             Kind::Text | Kind::Number | Kind::Null | Kind::Other => self.not_a_measurement(text),
         }
     }
 
     /// One reading finds out what the object is, and reads its measurements if that is what it has.
-    fn object(&mut self, text: &'a str, depth: Depth, budget: &mut InflateBudget) -> Decoded {
+    fn object(&mut self, text: &'a str, depth: Depth) -> Decoded {
         let (mut scan, mut outer, mut elements) = (Scan::new(text), Room::default(), None);
         let arena = self.arena;
         let read = read_at(&mut scan, arena, &mut outer, |scan, key| {
@@ -176,12 +166,12 @@ impl<'a> Sink<'a, '_> {
             Ok(_) | Err(NotJson) => {
                 self.forget();
                 // Several objects may follow one another.
-                return self.lines(text, budget);
+                return self.lines(text);
             }
         };
         let shape = shape_of(&read, arena);
         if let (Shape::Batch(measurements), Some(count)) = (&shape, elements) {
-            return self.count(count, measurements, budget);
+            return self.count(count, measurements);
         }
         self.forget();
         if depth == Depth::Inside && matches!(shape, Shape::Notification { .. } | Shape::EventBridge(_)) {
@@ -190,13 +180,13 @@ impl<'a> Sink<'a, '_> {
         }
         match shape {
             Shape::Measurement => {
-                let kept = read.kept(arena, &mut self.read_bytes);
+                let kept = read.kept(arena, &mut self.budget.read_bytes);
                 self.push(text, None, kept)
             }
-            Shape::Batch(measurements) => self.array(measurements, budget),
-            Shape::EventBridge(detail) => self.body(detail, Depth::Inside, budget),
-            Shape::Notification { message, encoding } => match inflate::inflate(message, encoding, self.arena, budget) {
-                Inflated::Text(inner) => self.body(inner, Depth::Inside, budget),
+            Shape::Batch(measurements) => self.array(measurements),
+            Shape::EventBridge(detail) => self.body(detail, Depth::Inside),
+            Shape::Notification { message, encoding } => match inflate::inflate(message, encoding, arena, self.budget) {
+                Inflated::Text(inner) => self.body(inner, Depth::Inside),
                 Inflated::OverBudget => Decoded::OverBudget,
                 Inflated::Refused(refusal) => self.refuse(text, refusal),
             },
@@ -204,16 +194,18 @@ impl<'a> Sink<'a, '_> {
         }
     }
 
-    /// Takes an array of measurements, and says how many there are. No more are kept than a message may hold.
+    /// Takes an array of measurements, and says how many there are. With more than may be, none of them will be found: the rest is
+    /// only counted.
     fn elements(&mut self, scan: &mut Scan<'a>) -> Result<usize, NotJson> {
-        let mut count = 0;
+        let (mut count, most) = (0, MESSAGE_MEASUREMENTS_MAX.min(self.budget.measurements));
         scan.array(|scan| {
             count += 1;
             let (is_object, begin) = (scan.peek() == b'{', scan.place());
-            if count > self.most {
+            if count > most {
                 scan.value(0)?;
             } else if is_object {
-                let kept = read_at(scan, self.arena, &mut self.room, |_, _| Ok(None))?.kept(self.arena, &mut self.read_bytes);
+                let kept =
+                    read_at(scan, self.arena, &mut self.room, |_, _| Ok(None))?.kept(self.arena, &mut self.budget.read_bytes);
                 self.push(scan.since(begin), None, kept);
             } else {
                 let text = scan.value(0)?;
@@ -225,11 +217,11 @@ impl<'a> Sink<'a, '_> {
     }
 
     /// The `count` measurements of the array `text` were found; they may be none or too many.
-    fn count(&mut self, count: usize, text: &'a str, budget: &mut InflateBudget) -> Decoded {
+    fn count(&mut self, count: usize, text: &'a str) -> Decoded {
         if count == 0 {
             return self.refuse(text, Refusal::decode(Reason::Empty, "expected at least one measurement, found an empty array"));
         }
-        match self.room(count, budget) {
+        match self.room(count) {
             Ok(()) => Decoded::Found,
             Err(instead) => {
                 self.forget();
@@ -240,11 +232,11 @@ impl<'a> Sink<'a, '_> {
 
     /// Takes room for the `count` parts of a message, or says what becomes of it instead. A part takes hundreds of bytes here and
     /// further on, even if its text is `1,`.
-    fn room(&self, count: usize, budget: &mut InflateBudget) -> Result<(), Instead> {
+    fn room(&mut self, count: usize) -> Result<(), Instead> {
         if count > MESSAGE_MEASUREMENTS_MAX {
             return Err(Instead::TooMany(count));
         }
-        budget.measurements = budget.measurements.checked_sub(count).ok_or(Instead::OverBudget)?;
+        self.budget.measurements = self.budget.measurements.checked_sub(count).ok_or(Instead::OverBudget)?;
         Ok(())
     }
 
@@ -258,10 +250,10 @@ impl<'a> Sink<'a, '_> {
         }
     }
 
-    fn array(&mut self, text: &'a str, budget: &mut InflateBudget) -> Decoded {
+    fn array(&mut self, text: &'a str) -> Decoded {
         let mut scan = Scan::new(text);
         match self.elements(&mut scan) {
-            Ok(count) if scan.is_over() => self.count(count, text, budget),
+            Ok(count) if scan.is_over() => self.count(count, text),
             Ok(_) | Err(NotJson) => {
                 self.forget();
                 self.refuse(text, not_json())
@@ -270,19 +262,19 @@ impl<'a> Sink<'a, '_> {
     }
 
     /// Newline-delimited JSON, if any line is an object; then each line stands alone.
-    fn lines(&mut self, text: &'a str, budget: &mut InflateBudget) -> Decoded {
+    fn lines(&mut self, text: &'a str) -> Decoded {
         let lines = || text.split('\n').map(json::trim).filter(|line| !line.is_empty());
         if !lines().any(|line| json::kind(line) == Kind::Object && json::is_value(line)) {
             return self.refuse(text, not_json());
         }
-        if let Err(instead) = self.room(lines().count(), budget) {
+        if let Err(instead) = self.room(lines().count()) {
             return self.instead(instead, text);
         }
         for line in lines() {
             if json::kind(line) == Kind::Object
                 && let Ok(read) = read(line, self.arena, &mut self.room)
             {
-                let kept = read.kept(self.arena, &mut self.read_bytes);
+                let kept = read.kept(self.arena, &mut self.budget.read_bytes);
                 self.push(line, None, kept);
             } else if json::is_value(line) {
                 self.not_a_measurement(line);

@@ -21,6 +21,22 @@ pub struct Inbound<'a> {
     pub source: &'a str,
 }
 
+impl Default for Inbound<'_> {
+    /// A message of which nothing is known but that it was delivered.
+    fn default() -> Self {
+        Inbound {
+            id: "",
+            handle: "",
+            body: "",
+            attributes: Vec::new(),
+            receives: 1,
+            sent_at_ms: None,
+            first_received_at_ms: None,
+            source: "",
+        }
+    }
+}
+
 /// One attribute of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attribute<'a> {
@@ -133,7 +149,7 @@ mod tests {
         let of = |name| {
             let attributes = vec![Attribute { name, data_type: "String", value: "replay:x" }];
             let (id, handle, body, source) = ("m", "h", "{}", "q");
-            Inbound { id, handle, body, attributes, receives: 1, sent_at_ms: None, first_received_at_ms: None, source }.origin()
+            Inbound { id, handle, body, attributes, source, ..Inbound::default() }.origin()
         };
         let expected = Some(Origin { kind: OriginKind::Replay, of: "x" });
         assert_eq!((of(ORIGIN), of("Usage-Relay-Origin"), of("origin")), (expected, expected, None));

@@ -82,16 +82,7 @@ mod tests {
 
     fn check(body: &str, expected: Option<(&str, &str, Option<&str>)>) {
         let arena = Bump::new();
-        let message = Inbound {
-            id: "m",
-            handle: "h",
-            body,
-            attributes: Vec::new(),
-            receives: 1,
-            sent_at_ms: None,
-            first_received_at_ms: None,
-            source: "q",
-        };
+        let message = Inbound { id: "m", handle: "h", body, source: "q", ..Inbound::default() };
         let expected = expected.map(|(bucket, key, encoding)| Pointer { bucket, key, encoding });
         assert_eq!(pointer(&message, &arena), expected, "{body}");
     }

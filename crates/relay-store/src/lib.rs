@@ -3,7 +3,7 @@
 //! The store is a URL: `s3://bucket/prefix`, `file:///path`, or `memory:`. Objects are newline-delimited JSON, compressed
 //! with zstd, under a path that holds the version of their layout.
 //!
-//! Absent: a database, deletion, and any knowledge of queues or of m3ter.
+//! Absent: a database, deletion of anything but the parts of uploads that were sent, and any knowledge of queues or of m3ter.
 
 mod actions;
 mod acts;
@@ -17,6 +17,7 @@ mod payloads;
 mod quarantine;
 mod scan;
 mod store;
+mod uploads;
 
 pub use actions::{Action, Marked, Marker, MarkerName};
 pub use acts::{Act, Outcome};
@@ -28,3 +29,4 @@ pub use payloads::{NoPayload, Payloads};
 pub use quarantine::{Entry, EntryAttribute, EntryText, NewEntry, quarantine_id, rejection_id};
 pub use scan::{Folder, Hours, Listed, StoredObject, Unreadable};
 pub use store::{Store, StoreError};
+pub use uploads::{PIECE_BYTES, PartBody, PartWriter, Step, Written};

@@ -146,16 +146,7 @@ fn say(text: &str) -> std::io::Result<()> {
 async fn compare(title: &str, bodies: &[String], mut kinds: Vec<Kind>) -> Result<(), Box<dyn Error>> {
     let messages: Vec<Inbound<'_>> = bodies
         .iter()
-        .map(|body| Inbound {
-            id: "m",
-            handle: "h",
-            body,
-            attributes: Vec::new(),
-            receives: 1,
-            sent_at_ms: Some(START_MS - 1_000),
-            first_received_at_ms: None,
-            source: "q",
-        })
+        .map(|body| Inbound { id: "m", handle: "h", body, sent_at_ms: Some(START_MS - 1_000), source: "q", ..Inbound::default() })
         .collect();
     for round in 0..ROUNDS {
         for turn in 0..kinds.len() {

@@ -81,16 +81,7 @@ mod tests {
     use super::*;
 
     fn message(receives: u32) -> Inbound<'static> {
-        Inbound {
-            id: "m",
-            handle: "h",
-            body: "",
-            attributes: Vec::new(),
-            receives,
-            sent_at_ms: None,
-            first_received_at_ms: None,
-            source: "q",
-        }
+        Inbound { id: "m", handle: "h", receives, source: "q", ..Inbound::default() }
     }
 
     fn check(deliveries: &[(u32, Outcome)], expected: &[u32]) {

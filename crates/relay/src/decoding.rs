@@ -54,16 +54,7 @@ mod tests {
     use super::*;
 
     fn message(body: &str) -> Inbound<'_> {
-        Inbound {
-            id: "m",
-            handle: "h",
-            body,
-            attributes: Vec::new(),
-            receives: 1,
-            sent_at_ms: None,
-            first_received_at_ms: None,
-            source: "q",
-        }
+        Inbound { id: "m", handle: "h", body, source: "q", ..Inbound::default() }
     }
 
     #[test]

@@ -54,16 +54,7 @@ fn packed(bytes: &[u8]) -> String {
 fn one(body: &str, encoding: Option<&str>, first_sent: FirstSent, rules: Rules) -> usize {
     let arena = Bump::new();
     let attribute = |value| Attribute { name: CONTENT_ENCODING, data_type: "String", value };
-    let message = Inbound {
-        id: "m",
-        handle: "h",
-        body,
-        attributes: encoding.map(attribute).into_iter().collect(),
-        receives: 1,
-        sent_at_ms: None,
-        first_received_at_ms: None,
-        source: "q",
-    };
+    let message = Inbound { id: "m", handle: "h", body, attributes: encoding.map(attribute).into_iter().collect(), source: "q", ..Inbound::default() };
     let mut found = Vec::new();
     let points_somewhere = pointer(&message, &arena).is_some();
     match decode(&message, 7, &arena, &mut InflateBudget::default(), &mut found) {

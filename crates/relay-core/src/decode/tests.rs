@@ -18,16 +18,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 fn run(body: &str, encoding: Option<&str>, budget: &mut InflateBudget) -> (Decoded, Vec<(String, String)>) {
     let attributes: Vec<_> =
         encoding.into_iter().map(|value| Attribute { name: "content-encoding", data_type: "String", value }).collect();
-    let message = Inbound {
-        id: "m",
-        handle: "h",
-        body,
-        attributes,
-        receives: 1,
-        sent_at_ms: None,
-        first_received_at_ms: None,
-        source: "q",
-    };
+    let message = Inbound { id: "m", handle: "h", body, attributes, source: "q", ..Inbound::default() };
     let arena = Bump::new();
     let mut found = Vec::new();
     let decoded = decode(&message, 7, &arena, budget, &mut found);
@@ -305,16 +296,7 @@ fn a_message_that_holds_more_than_an_invocation_has_room_for_adds_nothing_and_le
 
 /// A message of `body`, without attributes.
 fn plain(body: &str) -> Inbound<'_> {
-    Inbound {
-        id: "m",
-        handle: "h",
-        body,
-        attributes: Vec::new(),
-        receives: 1,
-        sent_at_ms: None,
-        first_received_at_ms: None,
-        source: "q",
-    }
+    Inbound { id: "m", handle: "h", body, source: "q", ..Inbound::default() }
 }
 
 /// Decodes eight messages of `body`, as one invocation. Gives back how many were found, and the bytes that the arena took.

@@ -169,15 +169,13 @@ fn the_uid_that_is_overruled_stands_on_the_message() {
     let message = Inbound {
         id: "m",
         handle: "h",
-        body: "",
         attributes: vec![
             Attribute { name: "usage-relay-first-sent-at", data_type: "Number", value: "5" },
             Attribute { name: "Usage-Relay-Beyond-Window", data_type: "String", value: "u" },
         ],
-        receives: 1,
         sent_at_ms: Some(9),
-        first_received_at_ms: None,
         source: "q",
+        ..Inbound::default()
     };
     assert_eq!(Sent::of(&message), Sent { first: FirstSent::NotBefore(5), beyond_window: Some("u") });
     assert_eq!(Sent::from(FirstSent::Unknown), Sent { first: FirstSent::Unknown, beyond_window: None });
@@ -209,16 +207,7 @@ fn the_first_send_is_what_replay_wrote_unless_the_message_itself_is_older_or_it_
             .into_iter()
             .map(|value| Attribute { name: "Usage-Relay-First-Sent-At", data_type: "String", value })
             .collect();
-        FirstSent::of(&Inbound {
-            id: "m",
-            handle: "h",
-            body: "",
-            attributes,
-            receives: 1,
-            sent_at_ms,
-            first_received_at_ms: None,
-            source: "q",
-        })
+        FirstSent::of(&Inbound { id: "m", handle: "h", attributes, sent_at_ms, source: "q", ..Inbound::default() })
     };
     assert_eq!(of(None, Some(9)), FirstSent::NotBefore(9));
     assert_eq!(of(Some(" 5 "), Some(9)), FirstSent::NotBefore(5));

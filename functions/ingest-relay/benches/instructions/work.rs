@@ -49,16 +49,7 @@ fn bodies(each: usize) -> Vec<String> {
 }
 
 fn inbound(body: &str) -> Inbound<'_> {
-    Inbound {
-        id: "m",
-        handle: "h",
-        body,
-        attributes: Vec::new(),
-        receives: 1,
-        sent_at_ms: Some(START_MS - 1_000),
-        first_received_at_ms: None,
-        source: "q",
-    }
+    Inbound { id: "m", handle: "h", body, sent_at_ms: Some(START_MS - 1_000), source: "q", ..Inbound::default() }
 }
 
 /// Bodies to measurements.

@@ -1,0 +1,1 @@
+//! The job that sends files of measurements to m3ter's file upload service.
