@@ -79,12 +79,64 @@ pub fn too_large() -> Refusal {
 /// # Errors
 /// The first [`Stop`]: of opening, of reading, of the text, or of the sink.
 pub fn read(source: &Source, format: Format, sink: &mut dyn Sink) -> Result<(), Stop> {
+    match source.passed_over() {
+        0 => read_all(source, format, sink),
+        left => read_all(source, format, &mut Behind { left, sink }),
+    }
+}
+
+/// Passes over rows, until none are `left` to be.
+struct Behind<'s> {
+    left: u64,
+    sink: &'s mut dyn Sink,
+}
+
+impl Behind<'_> {
+    fn is_here(&mut self) -> bool {
+        let is_here = self.left == 0;
+        self.left = self.left.saturating_sub(1);
+        is_here
+    }
+}
+
+impl Sink for Behind<'_> {
+    fn take(&mut self, line: u64, text: &str) -> Result<(), Stop> {
+        if self.is_here() { self.sink.take(line, text) } else { Ok(()) }
+    }
+
+    fn refuse(&mut self, line: u64, refusal: Refusal) -> Result<(), Stop> {
+        if self.is_here() { self.sink.refuse(line, refusal) } else { Ok(()) }
+    }
+}
+
+fn read_all(source: &Source, format: Format, sink: &mut dyn Sink) -> Result<(), Stop> {
     let (stream, format) = source.open(format)?;
     match format {
         Format::Auto | Format::Ndjson => lines::read(stream, sink),
         Format::Json => document::read(stream, sink),
         Format::Csv => table::read(stream, sink),
+        Format::Parquet => read_parquet(source, sink),
     }
+}
+
+#[cfg(feature = "parquet")]
+fn read_parquet(source: &Source, sink: &mut dyn Sink) -> Result<(), Stop> {
+    match source.file().map_err(Stop::Unreadable)? {
+        Some((file, bytes_read)) => crate::parquet::read(file, bytes_read, sink),
+        None => Err(parquet_elsewhere()),
+    }
+}
+
+#[cfg(not(feature = "parquet"))]
+fn read_parquet(_: &Source, _: &mut dyn Sink) -> Result<(), Stop> {
+    Err(parquet_elsewhere())
+}
+
+/// Parquet is read from its end, and by as much code as all the rest together.
+fn parquet_elsewhere() -> Stop {
+    let expected = "expected NDJSON, a JSON array or CSV; found Parquet, which only the command line reads, and only from a file: save it, \
+                    and name that file";
+    Stop::at(1, Reason::EnvelopeInvalid, expected)
 }
 
 /// What a reader handed over: every line and text, or the first error.
@@ -133,4 +185,24 @@ pub(crate) fn collect_all(read: impl FnOnce(&mut dyn Sink) -> Result<(), Stop>) 
     let mut all = All(Vec::new());
     read(&mut all).unwrap();
     all.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_that_were_read_before_are_passed_over_be_they_good_or_bad() {
+        let text = "{\"a\":1}\n\u{feff}\n\n{\"b\":2}\n";
+        let text = [text.as_bytes(), b"\xff\n{\"c\":3}\n"].concat();
+        let of = |rows: u64| {
+            let source = Source::of("an object", None, std::io::Cursor::new(text.clone())).behind(rows);
+            collect_all(|sink| read(&source, Format::Auto, sink))
+        };
+        let all = of(0);
+        assert_eq!(all.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [1, 2, 4, 5, 6]);
+        for rows in 0..8 {
+            assert_eq!(of(rows as u64), all[rows.min(all.len())..], "behind {rows}");
+        }
+    }
 }

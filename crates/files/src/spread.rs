@@ -264,6 +264,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_file_is_spread_as_a_file_is() {
+        let content = ndjson();
+        for lookers in [1, 3] {
+            let given = Source::of("an object", None, std::io::Cursor::new(content.clone()));
+            let mut all = Vec::new();
+            let end = read(&given, Format::Auto, (0..lookers).map(|_| Tell).collect(), &mut |found| {
+                all.push(found);
+                Ok(())
+            });
+            assert!(matches!(end, Err(Stop::Line { line: 1, .. })), "its format cannot be told: {end:?}");
+            let given = Source::of("an object", None, std::io::Cursor::new(content.clone()));
+            read(&given, Format::Ndjson, (0..lookers).map(|_| Tell).collect(), &mut |found| {
+                all.push(found);
+                Ok(())
+            })
+            .unwrap();
+            assert!(all == told(&content, Format::Ndjson, lookers).0);
+        }
+    }
+
+    #[test]
     fn a_source_that_cannot_be_opened_is_said() {
         for lookers in [1, 2] {
             let nowhere = Source::at(&PathBuf::from("/nowhere/at/all"));

@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader, Read};
 
 use relay_core::reason::{Reason, Refusal};
 
+use crate::columns::{Column, Columns, write_text};
 use crate::gauge::{Gauge, Gauged};
 use crate::read::{Sink, Stop, TEXT_BYTES_MAX, refusal, too_large};
 
@@ -15,29 +16,6 @@ use crate::read::{Sink, Stop, TEXT_BYTES_MAX, refusal, too_large};
 const ROW_BYTES_MAX: usize = TEXT_BYTES_MAX + 256 * 1024;
 /// A buffer that makes few system calls and stays in the processor's cache.
 const BUFFER_BYTES: usize = 64 * 1024;
-/// Columns of the measurement itself, all text.
-pub const TEXT_FIELDS: [&str; 5] = ["uid", "meter", "account", "ts", "ets"];
-/// Categories whose values are text.
-pub const TEXT_CATEGORIES: [&str; 5] = ["who", "what", "where", "other", "metadata"];
-/// Categories whose values are numbers.
-pub const NUMBER_CATEGORIES: [&str; 3] = ["measure", "cost", "income"];
-
-/// What a column becomes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Column {
-    /// Its place in a row, from 0.
-    index: usize,
-    /// Its name in the header.
-    name: String,
-    /// The key in its object.
-    key: String,
-    /// Whether its cells must be numbers.
-    is_number: bool,
-}
-
-/// Columns by the object they go into: first the measurement itself (`""`), then each category.
-type Columns = Vec<(&'static str, Vec<Column>)>;
-
 /// Hands each row of `stream` to `sink` as a JSON measurement.
 ///
 /// # Errors
@@ -82,7 +60,7 @@ pub fn read_rows(stream: impl Read, own: &[&str], sink: &mut RowSink<'_>) -> Res
             Ok(false) => return Ok(()),
             Ok(true) => {
                 text.clear();
-                write_row(&row, &columns, &mut text)
+                columns.write(|column| cell(&row, column), write_cell, &mut text)
             }
             Err(error) => Err(unequal(error, &gauge)?),
         };
@@ -141,98 +119,24 @@ fn worded(error: csv::Error, gauge: &Gauge) -> Stop {
         let line = error.position().map_or_else(|| gauge.line(), csv::Position::line);
         return Stop::Line { line, refusal: too_large() };
     }
-    Stop::Unreadable(error.into())
+    // As it came, so that it can be seen whether the data or the world is at fault.
+    let kind = if let csv::ErrorKind::Io(cause) = error.kind() { cause.kind() } else { std::io::ErrorKind::InvalidData };
+    Stop::Unreadable(std::io::Error::new(kind, error))
 }
 
 fn columns(header: &csv::ByteRecord, own: &[&str]) -> Result<Columns, Stop> {
     // First, is it a header at all? Where it is not, its cells are data, and data is not quoted in an error.
-    for needed in ["meter", "account", "ts"] {
-        if !header.iter().any(|name| name.trim_ascii() == needed.as_bytes()) {
-            return Err(Stop::at(1, Reason::EnvelopeInvalid, format!("expected a column {needed} in the header")));
-        }
+    Columns::are_named(header.iter())?;
+    let mut names = Vec::new();
+    for name in header {
+        names.push(str::from_utf8(name).map_err(|_| Stop::at(1, Reason::EnvelopeInvalid, "expected a header in UTF-8"))?);
     }
-    let mut columns: Columns = vec![("", Vec::new())];
-    let mut seen: Vec<&str> = Vec::new();
-    for (index, name) in header.iter().enumerate() {
-        let name = str::from_utf8(name).map_err(|_| Stop::at(1, Reason::EnvelopeInvalid, "expected a header in UTF-8"))?.trim();
-        if own.contains(&name) {
-            continue;
-        }
-        let (category, key, is_number) = place(name).ok_or_else(|| unknown_column(index, name))?;
-        if seen.contains(&name) {
-            return Err(Stop::at(1, Reason::EnvelopeInvalid, format!("expected every column once; found {name:?} twice")));
-        }
-        seen.push(name);
-        let column = Column { index, name: name.to_owned(), key: key.to_owned(), is_number };
-        match columns.iter_mut().find(|(known, _)| *known == category) {
-            Some((_, group)) => group.push(column),
-            None => columns.push((category, vec![column])),
-        }
-    }
-    Ok(columns)
-}
-
-fn unknown_column(index: usize, name: &str) -> Stop {
-    let expected = format!(
-        "column {} is named {name:?}; expected one of {}, or a category and a code as in measure.calls, with the category one of {}, {}",
-        index + 1,
-        TEXT_FIELDS.join(", "),
-        NUMBER_CATEGORIES.join(", "),
-        TEXT_CATEGORIES.join(", "),
-    );
-    Stop::at(1, Reason::EnvelopeInvalid, expected)
-}
-
-/// Category (`""` for the measurement itself), key, and whether it is a number.
-fn place(name: &str) -> Option<(&'static str, &str, bool)> {
-    let Some((category, code)) = name.split_once('.') else {
-        return TEXT_FIELDS.contains(&name).then_some(("", name, false));
-    };
-    let find = |known: &[&'static str]| known.iter().find(|known| **known == category).copied();
-    if code.is_empty() {
-        return None;
-    }
-    match (find(&NUMBER_CATEGORIES), find(&TEXT_CATEGORIES)) {
-        (Some(category), _) => Some((category, code, true)),
-        (None, Some(category)) => Some((category, code, false)),
-        (None, None) => None,
-    }
-}
-
-fn write_row(row: &csv::ByteRecord, columns: &Columns, out: &mut String) -> Result<(), Refusal> {
-    out.push('{');
-    for (category, group) in columns {
-        let mut filled = group.iter().filter_map(|column| cell(row, column)).peekable();
-        if filled.peek().is_none() {
-            continue;
-        }
-        if !category.is_empty() {
-            separate(out);
-            out.push_str(&format!("\"{category}\":{{"));
-        }
-        for (column, bytes) in filled {
-            separate(out);
-            write_text(&column.key, out);
-            out.push(':');
-            write_cell(column, bytes, out)?;
-        }
-        if !category.is_empty() {
-            out.push('}');
-        }
-    }
-    out.push('}');
-    Ok(())
+    Columns::of(names.into_iter(), own)
 }
 
 /// The content of a cell, unless it is empty.
-fn cell<'r, 'c>(row: &'r csv::ByteRecord, column: &'c Column) -> Option<(&'c Column, &'r [u8])> {
-    row.get(column.index).filter(|bytes| !bytes.is_empty()).map(|bytes| (column, bytes))
-}
-
-fn separate(out: &mut String) {
-    if !out.ends_with('{') {
-        out.push(',');
-    }
+fn cell<'r>(row: &'r csv::ByteRecord, column: &Column) -> Option<&'r [u8]> {
+    row.get(column.index).filter(|bytes| !bytes.is_empty())
 }
 
 fn write_cell(column: &Column, bytes: &[u8], out: &mut String) -> Result<(), Refusal> {
@@ -254,10 +158,6 @@ fn write_cell(column: &Column, bytes: &[u8], out: &mut String) -> Result<(), Ref
 fn is_json_number(text: &str) -> bool {
     text.starts_with(|first: char| first == '-' || first.is_ascii_digit())
         && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
-}
-
-fn write_text(text: &str, out: &mut String) {
-    out.push_str(&serde_json::Value::from(text).to_string());
 }
 
 #[cfg(test)]
