@@ -2,7 +2,7 @@
 //!
 //! Only the four ways out are doubles: [`seams`] has them, and each can be told to misbehave. [`world`] puts them
 //! together, delivers messages as Lambda does, and holds every single delivery to the promises that have no exception.
-//! `socket` alone leaves the process, over loopback, since it tests the real transport.
+//! `socket` and `uploads` alone leave the process, over loopback, since they test the real transport.
 //!
 //! Absent: the real binary, and what a process can suffer. That is `runtime-api`.
 
@@ -10,6 +10,8 @@
 mod attempts;
 #[cfg(test)]
 mod blame;
+#[cfg(test)]
+mod by_file;
 #[cfg(test)]
 mod chaos;
 #[cfg(test)]
@@ -40,5 +42,7 @@ mod socket;
 mod store;
 #[cfg(test)]
 mod tokens;
+#[cfg(test)]
+mod uploads;
 #[cfg(test)]
 mod world;

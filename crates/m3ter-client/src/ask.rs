@@ -137,9 +137,15 @@ impl Session<'_> {
         self.ask(Method::POST, &url, Bytes::from(query.to_string()), &self.client.usage_rate, true).await
     }
 
-    async fn get(&self, question: &str) -> Result<Bytes, NotAnswered> {
+    pub(crate) async fn get(&self, question: &str) -> Result<Bytes, NotAnswered> {
         let url = format!("{}{question}", self.client.organization_url);
         self.ask(Method::GET, &url, Bytes::new(), &self.client.config_rate, true).await
+    }
+
+    /// Asks with a body. What a question changes, if it does, must bear being asked twice.
+    pub(crate) async fn post(&self, path: &str, body: Bytes) -> Result<Bytes, NotAnswered> {
+        let url = format!("{}{path}", self.client.organization_url);
+        self.ask(Method::POST, &url, body, &self.client.config_rate, true).await
     }
 
     async fn download(&self, url: &str) -> Result<Bytes, NotAnswered> {
@@ -173,7 +179,7 @@ fn judge(answer: Answer<'_>, sent: Sent) -> Verdict {
     }
 }
 
-fn read<'a, T: Deserialize<'a>>(answer: &'a [u8]) -> Result<T, NotAnswered> {
+pub(crate) fn read<'a, T: Deserialize<'a>>(answer: &'a [u8]) -> Result<T, NotAnswered> {
     serde_json::from_slice(answer).map_err(|_| NotAnswered::Unknown)
 }
 
@@ -187,7 +193,7 @@ fn file_of(link: &str) -> Option<String> {
     }
 }
 
-fn encoded(text: &str) -> String {
+pub(crate) fn encoded(text: &str) -> String {
     byte_serialize(text.as_bytes()).collect()
 }
 

@@ -129,8 +129,11 @@ impl Session<'_> {
         let least = if attempt == 1 { self.least_attempt() } else { self.budget.attempt };
         let Some(latest) = self.budget.submit_until.checked_sub(least) else { return later(Undecided::Later) };
         let Some(slot) = call.rate.take(self.clock.instant(), latest) else { return later(Undecided::Later) };
-        #[expect(clippy::disallowed_methods, reason = "the attempt loop")]
-        sleep_until(slot).await;
+        // The timer counts in milliseconds: a sleep until now lasts until the next one.
+        if slot > self.clock.instant() {
+            #[expect(clippy::disallowed_methods, reason = "the attempt loop")]
+            sleep_until(slot).await;
+        }
         let generation = token.as_ref().map_or(0, |token| token.generation);
         let token_is_fresh = token.is_none() || generation == self.fresh_generation.get();
         trail.attempts += 1;

@@ -123,10 +123,11 @@ impl FaultRule {
                     faults.push("fault.retry_after: expected what a header can hold, such as \"2\"".to_owned());
                 }
             }
-            Fault::CutUpload if self.route != Route::Upload => {
-                faults.push("fault: cut-upload: expected the route \"upload\"".to_owned());
+            Fault::CutUpload | Fault::FailJob if self.route != Route::Upload => {
+                faults.push(format!("fault: {}: expected the route \"upload\"", self.fault.kind()));
             }
             Fault::CutUpload
+            | Fault::FailJob
             | Fault::Delay { .. }
             | Fault::DropAnswer
             | Fault::Reset
@@ -246,6 +247,8 @@ pub enum Fault {
     Truncate,
     /// Half of an uploaded file is kept as if it were the whole, and answered 200: its job fails. For uploads only.
     CutUpload,
+    /// An uploaded file is kept as it is, and its job fails once half of its rows, rounded down, were processed. For uploads only.
+    FailJob,
     /// 200 with a page of HTML, as a proxy would; nothing is counted.
     Html,
     /// No answer, ever, on a connection that stays open; nothing is counted.
@@ -267,6 +270,7 @@ impl Fault {
             Self::Reset => "reset",
             Self::Truncate => "truncate",
             Self::CutUpload => "cut-upload",
+            Self::FailJob => "fail-job",
             Self::Html => "html",
             Self::Hang => "hang",
         }
@@ -277,14 +281,20 @@ impl Fault {
         match self {
             Self::Status { status, .. } => StatusCode::from_u16(*status).ok(),
             Self::Html => Some(StatusCode::OK),
-            Self::Delay { .. } | Self::DropAnswer | Self::Reset | Self::Truncate | Self::CutUpload | Self::Hang => None,
+            Self::Delay { .. }
+            | Self::DropAnswer
+            | Self::Reset
+            | Self::Truncate
+            | Self::CutUpload
+            | Self::FailJob
+            | Self::Hang => None,
         }
     }
 
     /// Whether m3ter sees the request.
     pub(crate) fn lets_through(&self) -> bool {
         match self {
-            Self::Delay { .. } | Self::DropAnswer | Self::Truncate | Self::CutUpload => true,
+            Self::Delay { .. } | Self::DropAnswer | Self::Truncate | Self::CutUpload | Self::FailJob => true,
             Self::Status { .. } | Self::Reset | Self::Html | Self::Hang => false,
         }
     }

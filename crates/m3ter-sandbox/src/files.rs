@@ -142,7 +142,8 @@ pub(crate) async fn put(
     params: Params,
     request: Request,
 ) -> Result<StatusCode, Refusal> {
-    let cut = request.extensions().get::<Met>().is_some_and(|met| met.cut);
+    let met = request.extensions().get::<Met>();
+    let (cut, fails) = met.map_or((false, false), |met| (met.cut, met.fails));
     let admitted = sandbox.lock().admit_file(&id, &params, &request);
     let (place, wanted, mut spool) = match admitted {
         Ok(admitted) => admitted,
@@ -170,7 +171,8 @@ pub(crate) async fn put(
     }
     let mut inner = sandbox.lock();
     let (rows, fault) = scan.end();
-    let found = Found { at: inner.clock.now(), per_second: inner.options.limits.upload_per_second, bytes: kept, rows, fault };
+    let (at, per_second, fails_after) = (inner.clock.now(), inner.options.limits.upload_per_second, fails.then_some(rows / 2));
+    let found = Found { at, per_second, bytes: kept, rows, fault, fails_after };
     inner.arrive(place, spool, found)?;
     Ok(StatusCode::OK)
 }

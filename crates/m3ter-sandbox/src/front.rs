@@ -52,6 +52,8 @@ pub(crate) struct Met {
     pub(crate) silent: bool,
     /// Half of the file is kept.
     pub(crate) cut: bool,
+    /// The job of the file fails half-way.
+    pub(crate) fails: bool,
 }
 
 impl Sandbox {
@@ -126,8 +128,8 @@ async fn front(State(sandbox): State<Sandbox>, request: Request, next: Next) -> 
         }
         _ => {
             let silent = plan.fault == Some(Fault::DropAnswer);
-            let cut = plan.fault == Some(Fault::CutUpload);
-            parts.extensions.insert(Met { fault: plan.kind(), silent, cut });
+            let (cut, fails) = (plan.fault == Some(Fault::CutUpload), plan.fault == Some(Fault::FailJob));
+            parts.extensions.insert(Met { fault: plan.kind(), silent, cut, fails });
             next.run(Request::from_parts(parts, body)).await
         }
     };
@@ -163,7 +165,7 @@ async fn in_place_of_m3ter(fault: &Fault) -> Response {
         }
         Fault::Html => (StatusCode::OK, headers(page), page).into_response(),
         Fault::Hang => std::future::pending().await,
-        Fault::Reset | Fault::DropAnswer | Fault::Truncate | Fault::CutUpload | Fault::Delay { .. } => abort(),
+        Fault::Reset | Fault::DropAnswer | Fault::Truncate | Fault::CutUpload | Fault::FailJob | Fault::Delay { .. } => abort(),
     }
 }
 

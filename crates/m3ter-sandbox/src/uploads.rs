@@ -123,6 +123,8 @@ pub(crate) struct Arrived {
     rows: u64,
     /// Why the file as a whole cannot be processed.
     pub(crate) fault: Option<String>,
+    /// After how many rows it fails, if the script has it so.
+    fails_after: Option<u64>,
     pub(crate) spool: Spool,
     pub(crate) bytes: u64,
     pub(crate) processed: u64,
@@ -141,6 +143,9 @@ pub(crate) struct Found {
     pub(crate) rows: u64,
     /// Why it is no JSON array.
     pub(crate) fault: Option<String>,
+    /// After how many rows its job fails, if the script has it so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) fails_after: Option<u64>,
 }
 
 /// All jobs.
@@ -185,8 +190,9 @@ impl Uploads {
     /// Enters the file of a job.
     pub(crate) fn arrive(&mut self, place: usize, found: Found, spool: Spool) {
         let Some(job) = self.jobs.get_mut(place) else { return };
-        let Found { at, per_second, bytes, rows, fault } = found;
-        job.arrived = Some(Arrived { at, per_second, rows, fault, spool, bytes, processed: 0, failed: 0, ended: false });
+        let Found { at, per_second, bytes, rows, fault, fails_after } = found;
+        let (processed, failed, ended) = (0, 0, false);
+        job.arrived = Some(Arrived { at, per_second, rows, fault, fails_after, spool, bytes, processed, failed, ended });
         self.waiting.push_back(place);
     }
 
@@ -213,7 +219,7 @@ impl Uploads {
             let ready = after(file.at, delay);
             return Some((self.free_at.map_or(ready, |free_at| free_at.max(ready)), Next::Begin(place)));
         };
-        if file.fault.is_some() || file.processed == file.rows {
+        if file.fault.is_some() || file.processed == file.rows || file.fails_after == Some(file.processed) {
             return Some((file.due(turn.begun, file.processed), Next::End(place)));
         }
         Some((file.due(turn.begun, file.processed + 1), Next::Row(place)))
@@ -262,6 +268,8 @@ impl Uploads {
         self.free_at = Some(at);
         if let Some(file) = self.arrived_mut(place) {
             file.ended = true;
+            let scripted = file.fails_after.map(|rows| format!("scripted fault: the job fails after {rows} rows"));
+            file.fault = file.fault.take().or(scripted);
         }
         self.turn.take().map(|turn| turn.faults).unwrap_or_default()
     }
