@@ -21,7 +21,7 @@ use crate::world::{Message, Setup, World, but, good};
 const LONG: Duration = Duration::from_secs(280);
 
 /// One round of the job, now.
-async fn round(world: &World) -> Round {
+pub(crate) async fn round(world: &World) -> Round {
     round_with(world, LedgerMode::Full).await
 }
 

@@ -3,10 +3,12 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::pending;
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::future::{Either, select};
 use futures_util::stream::BoxStream;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -16,11 +18,63 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions,
-    PutPayload, PutResult,
+    PutPayload, PutResult, UploadPart,
 };
 use relay::{Delay, Queue};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tower::ServiceExt;
+
+/// The end of the process at one of its calls to m3ter or to the store: that call never comes back, before or after it did what it is
+/// for. Whoever waits for it waits until it is dropped. Shared by clones.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Death {
+    at: Arc<Mutex<Option<(u32, Dying)>>>,
+    came: Arc<Notify>,
+}
+
+/// When the call stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dying {
+    BeforeItsCall,
+    AfterItsCall,
+}
+
+impl Death {
+    /// Comes at the call of this number from now on, from 0.
+    pub(crate) fn at(&self, call: u32, dying: Dying) {
+        *self.at.lock().unwrap() = Some((call, dying));
+    }
+
+    /// What `life` comes to, or `None` if death comes first; it does not come again.
+    pub(crate) async fn or<T>(&self, life: impl Future<Output = T>) -> Option<T> {
+        let (life, came) = (pin!(life), pin!(self.came.notified()));
+        let end = select(life, came).await;
+        *self.at.lock().unwrap() = None;
+        match end {
+            Either::Left((end, _)) => Some(end),
+            Either::Right(_) => None,
+        }
+    }
+
+    async fn around<T>(&self, call: impl Future<Output = T>) -> T {
+        let now = match &mut *self.at.lock().unwrap() {
+            Some((0, dying)) => Some(*dying),
+            Some((left, _)) => {
+                *left -= 1;
+                None
+            }
+            None => None,
+        };
+        match now {
+            None => return call.await,
+            Some(Dying::BeforeItsCall) => {}
+            Some(Dying::AfterItsCall) => drop(call.await),
+        }
+        self.came.notify_one();
+        pending().await
+    }
+}
 
 /// One request that went to m3ter.
 #[derive(Clone, Debug)]
@@ -35,11 +89,16 @@ pub(crate) struct Door {
     sandbox: Sandbox,
     seen: Mutex<Vec<Seen>>,
     failures: Mutex<VecDeque<NoAnswer>>,
+    death: Death,
 }
 
 impl Door {
     pub(crate) fn to(sandbox: Sandbox) -> Arc<Door> {
-        Arc::new(Door { sandbox, seen: Mutex::default(), failures: Mutex::default() })
+        Door::mortal(sandbox, Death::default())
+    }
+
+    pub(crate) fn mortal(sandbox: Sandbox, death: Death) -> Arc<Door> {
+        Arc::new(Door { sandbox, seen: Mutex::default(), failures: Mutex::default(), death })
     }
 
     /// Every request so far, of both kinds.
@@ -67,7 +126,8 @@ impl Transport for Door {
         if let Some(failure) = self.failures.lock().unwrap().pop_front() {
             return Err(failure);
         }
-        let answer = self.sandbox.router().oneshot(request.map(Full::new)).await.unwrap_or_else(|never| match never {});
+        let answer = self.death.around(self.sandbox.router().oneshot(request.map(Full::new))).await;
+        let answer = answer.unwrap_or_else(|never| match never {});
         if answer.extensions().get::<Abort>().is_some() {
             return Err(NoAnswer::Broken);
         }
@@ -144,16 +204,22 @@ pub(crate) struct Objects {
     gets: Mutex<Gets>,
     tried: Mutex<Vec<(Instant, String)>>,
     asked: Mutex<Vec<(Instant, String)>>,
+    death: Death,
 }
 
 impl Objects {
     pub(crate) fn new() -> Arc<Objects> {
+        Objects::mortal(Death::default())
+    }
+
+    pub(crate) fn mortal(death: Death) -> Arc<Objects> {
         Arc::new(Objects {
             inner: Arc::new(InMemory::new()),
             puts: Mutex::new(Puts::Work),
             gets: Mutex::new(Gets::Work),
             tried: Mutex::default(),
             asked: Mutex::default(),
+            death,
         })
     }
 
@@ -192,7 +258,7 @@ impl ObjectStore for Objects {
         self.tried.lock().unwrap().push((Instant::now(), name.to_string()));
         let puts = *self.puts.lock().unwrap();
         match puts {
-            Puts::Work => self.inner.put_opts(name, payload, options).await,
+            Puts::Work => self.death.around(self.inner.put_opts(name, payload, options)).await,
             Puts::Fail => Err(broken()),
             Puts::Hang => pending().await,
             Puts::LoseTheAnswer => self.inner.put_opts(name, payload, options).await.and(Err(broken())),
@@ -204,14 +270,15 @@ impl ObjectStore for Objects {
         name: &Path,
         options: PutMultipartOptions,
     ) -> object_store::Result<Box<dyn MultipartUpload>> {
-        self.inner.put_multipart_opts(name, options).await
+        let pieces = self.death.around(self.inner.put_multipart_opts(name, options)).await?;
+        Ok(Box::new(Pieces { pieces, death: self.death.clone() }))
     }
 
     async fn get_opts(&self, name: &Path, options: GetOptions) -> object_store::Result<GetResult> {
         self.asked.lock().unwrap().push((Instant::now(), name.to_string()));
         let gets = *self.gets.lock().unwrap();
         match gets {
-            Gets::Work => self.inner.get_opts(name, options).await,
+            Gets::Work => self.death.around(self.inner.get_opts(name, options)).await,
             Gets::Fail => Err(broken()),
             Gets::Hang => pending().await,
         }
@@ -234,6 +301,29 @@ impl ObjectStore for Objects {
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> object_store::Result<()> {
         self.inner.copy_opts(from, to, options).await
+    }
+}
+
+/// An object that comes in pieces.
+#[derive(Debug)]
+struct Pieces {
+    pieces: Box<dyn MultipartUpload>,
+    death: Death,
+}
+
+#[async_trait]
+impl MultipartUpload for Pieces {
+    fn put_part(&mut self, piece: PutPayload) -> UploadPart {
+        let (put, death) = (self.pieces.put_part(piece), self.death.clone());
+        Box::pin(async move { death.around(put).await })
+    }
+
+    async fn complete(&mut self) -> object_store::Result<PutResult> {
+        self.death.around(self.pieces.complete()).await
+    }
+
+    async fn abort(&mut self) -> object_store::Result<()> {
+        self.pieces.abort().await
     }
 }
 

@@ -24,7 +24,7 @@ use relay_store::{Entry, LedgerMode, LedgerWrite, Payloads, Store, quarantine_id
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
-use crate::seams::{Door, Line, LineHandle, Objects, Vault};
+use crate::seams::{Death, Door, Line, LineHandle, Objects, Vault};
 
 /// When every test begins: 2026-06-01T00:00:00Z in milliseconds since the epoch.
 pub(crate) const START_MS: i64 = 1_780_272_000_000;
@@ -185,6 +185,7 @@ pub(crate) struct World {
     pub(crate) vault: Arc<Vault>,
     pub(crate) objects: Arc<Objects>,
     pub(crate) line: Arc<Line>,
+    pub(crate) death: Death,
     pub(crate) function: Function,
     setup: Setup,
     started: Instant,
@@ -218,8 +219,9 @@ impl World {
         let sandbox = Sandbox::open(options).unwrap();
         sandbox.create_meter(MeterRequest::new("api").field(Category::Measure, "n")).unwrap();
         sandbox.create_meter(MeterRequest::new("other").field(Category::Measure, "n")).unwrap();
-        let (door, vault) = (Door::to(sandbox.clone()), Vault::holding(KEY.0, KEY.1));
-        let (objects, line) = (Objects::new(), Line::new());
+        let death = Death::default();
+        let (door, vault) = (Door::mortal(sandbox.clone(), death.clone()), Vault::holding(KEY.0, KEY.1));
+        let (objects, line) = (Objects::mortal(death.clone()), Line::new());
         let settings = ClientSettings {
             org_id: "sandbox-org".into(),
             api: Endpoint::parse("https://api.test").unwrap(),
@@ -244,6 +246,7 @@ impl World {
             vault,
             objects,
             line,
+            death,
             function,
             setup,
             started: Instant::now(),

@@ -6,7 +6,7 @@ use bumpalo::Bump;
 use relay_core::decode::{Found, InflateBudget, decode};
 use relay_core::guard::{FirstSent, Judged, MissingUid, Rules, first_sent_ms, guard};
 use relay_core::inbound::{Attribute, Inbound};
-use relay_store::Entry;
+use relay_store::{Entry, LineOrigin};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -25,6 +25,8 @@ pub const DUPLICATE_OF_UNKNOWN: &str = "DuplicateOfUnknown";
 pub struct Kept {
     /// Its id.
     pub qid: Uuid,
+    /// The message that it came with, or the upload.
+    pub message_id: String,
     /// The measurement's uid, where it has one.
     pub uid: Option<String>,
     /// The measurement's meter, where it has a readable one.
@@ -77,6 +79,7 @@ impl Kept {
         };
         Kept {
             qid: entry.qid,
+            message_id: entry.message_id.clone(),
             uid: entry.uid.clone(),
             meter,
             account,
@@ -87,7 +90,7 @@ impl Kept {
             last_quarantined_at_ms: entry.quarantined_at,
             first_sent_at_ms: entry.first_sent_at,
             not_before_ms: entry.first_sent_at.map(not_before),
-            again_of: entry.origin.as_ref().and_then(|origin| origin.of.parse().ok()),
+            again_of: entry.origin.as_ref().and_then(LineOrigin::entry),
             still_refused: still_refused(entry, now_ms),
         }
     }
@@ -156,6 +159,8 @@ pub struct Selection {
     pub meters: BTreeSet<String>,
     /// Accounts.
     pub accounts: BTreeSet<String>,
+    /// Messages and uploads.
+    pub messages: BTreeSet<String>,
     /// Uids, and beside them
     pub uids: BTreeSet<String>,
     /// ids of entries: either names what is meant.
@@ -169,8 +174,8 @@ pub struct Selection {
 impl Selection {
     /// Everything from `since_ms` to `until_ms`.
     pub fn all(since_ms: i64, until_ms: i64) -> Selection {
-        let (reasons, meters, accounts, uids) = Default::default();
-        Selection { reasons, meters, accounts, uids, qids: BTreeSet::new(), since_ms, until_ms }
+        let (reasons, meters, accounts, messages, uids) = Default::default();
+        Selection { reasons, meters, accounts, messages, uids, qids: BTreeSet::new(), since_ms, until_ms }
     }
 
     /// Whether each entry that is meant was named by its own id or uid.
@@ -187,6 +192,7 @@ impl Selection {
             && any(&self.reasons, Some(&kept.reason))
             && any(&self.meters, kept.meter.as_deref())
             && any(&self.accounts, kept.account.as_deref())
+            && any(&self.messages, Some(&kept.message_id))
             && (is_named || !self.is_by_name())
     }
 }

@@ -8,7 +8,7 @@ mod ending;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use relay_store::{Act, Action, LedgerAnswer, Line, Outcome};
+use relay_store::{Act, Action, LedgerAnswer, Line, LineOrigin, Outcome};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -141,8 +141,11 @@ pub enum What {
 pub struct Sent {
     /// The batch: the last that held it in that invocation.
     pub batch: String,
-    /// The message.
+    /// The message, or the upload.
     pub message_id: String,
+    /// Whether it went in a file, whose job says later what became of it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub in_file: bool,
     /// How many requests of the invocation held it.
     pub attempts: u32,
     /// How often the message had been delivered.
@@ -274,8 +277,9 @@ fn queued(lines: &[Line], episodes: &[Episode], events: &mut Vec<Event>) {
 }
 
 fn sent(line: &Line, first_accepted: Option<&Line>) -> What {
-    let sent =
-        Sent { batch: line.batch.clone(), message_id: line.message_id.clone(), attempts: line.attempts, receives: line.receives };
+    let in_file = line.origin.as_ref().is_some_and(LineOrigin::is_upload);
+    let (batch, message_id) = (line.batch.clone(), line.message_id.clone());
+    let sent = Sent { batch, message_id, in_file, attempts: line.attempts, receives: line.receives };
     match (line.answer, first_accepted) {
         (LedgerAnswer::Unknown, _) => What::Unanswered(sent),
         (LedgerAnswer::Accepted, Some(first)) if !std::ptr::eq(first, line) => {

@@ -21,12 +21,16 @@ pub const CONTENT_NAMESPACE: Uuid = Uuid::from_u128(0x516e_2a5e_8a4e_5321_9d80_f
 /// [`JSON_DEPTH_MAX`] or holds text that is not Unicode.
 pub fn canonical(text: &str, arena: &Bump) -> Option<String> {
     let mut out = String::with_capacity(text.len());
-    let mut members = Vec::new();
-    json::members(text, arena, &mut members).ok()?;
-    members.retain(|(key, text)| *key != "uid" && json::kind(text) != Kind::Null);
-    object(&mut members, arena, &mut out, 1).ok()?;
-    Some(out)
+    write(text, arena, &mut out).then_some(out)
 }
+
+/// Writes the same behind what `out` holds; false if there is none, and then `out` may hold a part of one.
+pub fn write(text: &str, arena: &Bump, out: &mut String) -> bool {
+    Writer { arena, members: Vec::with_capacity(MEMBERS), escaped: true, out }.measurement(text).is_ok()
+}
+
+/// Room for the members of a measurement and of the objects in it, without growing.
+const MEMBERS: usize = 32;
 
 /// The uid that the setting `MissingUid=content` gives: equal measurements get equal uids, whoever makes them.
 pub fn content_uid(canonical: &str) -> Uuid {
@@ -37,45 +41,74 @@ pub fn content_uid(canonical: &str) -> Uuid {
     Builder::from_sha1_bytes(bytes).into_uuid()
 }
 
-fn object<'a>(members: &mut [Member<'a>], arena: &'a Bump, out: &mut String, depth: usize) -> Result<(), NotJson> {
-    members.sort_by_key(|(key, _)| *key);
-    out.push('{');
-    for (index, (key, text)) in members.iter().enumerate() {
-        if index > 0 {
-            out.push(',');
-        }
-        string(key, out);
-        out.push(':');
-        value(text, arena, out, depth)?;
-    }
-    out.push('}');
-    Ok(())
+/// Writes the canonical form of one measurement.
+struct Writer<'a, 'o> {
+    arena: &'a Bump,
+    /// Of the objects that are being written, the outermost first.
+    members: Vec<Member<'a>>,
+    /// Whether there is an escape anywhere: what has none is written with the fewest.
+    escaped: bool,
+    out: &'o mut String,
 }
 
-fn value<'a>(text: &'a str, arena: &'a Bump, out: &mut String, depth: usize) -> Result<(), NotJson> {
-    match json::kind(text) {
-        Kind::Object | Kind::Array if depth >= JSON_DEPTH_MAX => return Err(NotJson),
-        Kind::Object => {
-            let mut members = Vec::new();
-            json::members(text, arena, &mut members)?;
-            object(&mut members, arena, out, depth + 1)?;
-        }
-        Kind::Array => {
-            out.push('[');
-            for (index, element) in json::elements(text)?.into_iter().enumerate() {
-                if index > 0 {
-                    out.push(',');
-                }
-                value(element, arena, out, depth + 1)?;
-            }
-            out.push(']');
-        }
-        // What has no escape is written with the fewest.
-        Kind::Text if memchr::memchr(b'\\', text.as_bytes()).is_none() => out.push_str(text),
-        Kind::Text => string(json::string(text, arena)?, out),
-        Kind::Number | Kind::Null | Kind::Other => out.push_str(text),
+impl<'a> Writer<'a, '_> {
+    fn measurement(&mut self, text: &'a str) -> Result<(), NotJson> {
+        self.escaped = json::members(text, self.arena, &mut self.members)?.escaped;
+        self.members.retain(|(key, text)| *key != "uid" && json::kind(text) != Kind::Null);
+        self.object(0, 1)
     }
-    Ok(())
+
+    /// Writes the object whose members are those from the place `first` on, and takes them away.
+    fn object(&mut self, first: usize, depth: usize) -> Result<(), NotJson> {
+        self.members.get_mut(first..).unwrap_or_default().sort_by_key(|(key, _)| *key);
+        let mut before = '{';
+        for place in first..self.members.len() {
+            let Some((key, text)) = self.members.get(place).copied() else { break };
+            self.out.push(std::mem::replace(&mut before, ','));
+            match self.escaped {
+                true => string(key, self.out),
+                false => {
+                    self.out.push('"');
+                    self.out.push_str(key);
+                    self.out.push('"');
+                }
+            }
+            self.out.push(':');
+            self.value(text, depth)?;
+        }
+        if before == '{' {
+            self.out.push('{');
+        }
+        self.out.push('}');
+        self.members.truncate(first);
+        Ok(())
+    }
+
+    fn value(&mut self, text: &'a str, depth: usize) -> Result<(), NotJson> {
+        match json::kind(text) {
+            Kind::Object | Kind::Array if depth >= JSON_DEPTH_MAX => return Err(NotJson),
+            Kind::Object => {
+                let first = self.members.len();
+                json::more_members(text, self.arena, &mut self.members)?;
+                self.object(first, depth + 1)?;
+            }
+            Kind::Array => {
+                self.out.push('[');
+                for (index, element) in json::elements(text)?.into_iter().enumerate() {
+                    if index > 0 {
+                        self.out.push(',');
+                    }
+                    self.value(element, depth + 1)?;
+                }
+                self.out.push(']');
+            }
+            Kind::Text if self.escaped && memchr::memchr(b'\\', text.as_bytes()).is_some() => {
+                string(json::string(text, self.arena)?, self.out);
+            }
+            Kind::Text | Kind::Number | Kind::Null | Kind::Other => self.out.push_str(text),
+        }
+        Ok(())
+    }
 }
 
 /// Writes `text` as a JSON string with the fewest escapes: `"`, `\` and controls below U+0020, short forms where JSON has them.

@@ -444,8 +444,9 @@ fn is_finite(number: &str) -> bool {
 /// A number of so many characters without an exponent is finite: the largest double has 309 digits.
 const FINITE_DIGITS: usize = 308;
 
-/// A measurement cannot first have been sent before its `ts` (less what clocks differ), nor before the earliest send known.
-fn earliest_ms(ts_ms: i64, first_sent: FirstSent) -> i64 {
+/// Not before this time was a measurement of `ts_ms` first sent, all in milliseconds since the epoch: it cannot have been before its `ts`
+/// (less what clocks differ), nor before the earliest send known.
+pub fn earliest_ms(ts_ms: i64, first_sent: FirstSent) -> i64 {
     let by_ts_ms = ts_ms.saturating_sub(CLOCK_SKEW_MS);
     match first_sent {
         FirstSent::NotBefore(sent_ms) => by_ts_ms.max(sent_ms),

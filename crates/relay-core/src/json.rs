@@ -62,6 +62,11 @@ pub(crate) fn is_value(text: &str) -> bool {
 /// Puts the members of the object `text` into `members`, in the order written, copies of a key included.
 pub(crate) fn members<'a>(text: &'a str, arena: &'a Bump, members: &mut Vec<Member<'a>>) -> Result<Look, NotJson> {
     members.clear();
+    more_members(text, arena, members)
+}
+
+/// The same, behind the members that are there already.
+pub(crate) fn more_members<'a>(text: &'a str, arena: &'a Bump, members: &mut Vec<Member<'a>>) -> Result<Look, NotJson> {
     let mut scan = Scan::new(text);
     scan.object(|scan, key| {
         let key = match key {

@@ -22,6 +22,9 @@ pub fn meant<'k>(given: &str, known: impl IntoIterator<Item = &'k str>) -> Optio
         if name == given {
             return None;
         }
+        if upper.len().abs_diff(name.len()) > ERRORS_MAX {
+            continue;
+        }
         let errors = errors(upper.as_bytes(), name.to_ascii_uppercase().as_bytes());
         if errors <= ERRORS_MAX && best.is_none_or(|(least, _)| errors < least) {
             best = Some((errors, name));
@@ -30,10 +33,12 @@ pub fn meant<'k>(given: &str, known: impl IntoIterator<Item = &'k str>) -> Optio
     best.map(|(_, name)| name)
 }
 
-/// How many typing errors make `one` out of `other`: the optimal string alignment distance. Source: Damerau 1964.
+/// How many typing errors make `one` out of `other`: the optimal string alignment distance. Source: Damerau 1964. More than
+/// [`ERRORS_MAX`] count as one more than that: a function does this at its start, of each variable with each setting.
 fn errors(one: &[u8], other: &[u8]) -> usize {
+    let too_many = ERRORS_MAX + 1;
     if one.len().abs_diff(other.len()) > ERRORS_MAX {
-        return usize::MAX;
+        return too_many;
     }
     // Rows of the usual table: the one before the last, the last, and the one that is made.
     let mut before: Vec<usize> = Vec::new();
@@ -50,9 +55,14 @@ fn errors(one: &[u8], other: &[u8]) -> usize {
             }
             row.push(least);
         }
+        // What follows is made of these two rows, and each swap that skips one is an error more.
+        let least = |row: &[usize]| row.iter().copied().min().unwrap_or(0);
+        if least(&row) > ERRORS_MAX && least(&last) >= ERRORS_MAX {
+            return too_many;
+        }
         before = std::mem::replace(&mut last, row);
     }
-    last.last().copied().unwrap_or(usize::MAX)
+    last.last().copied().unwrap_or(too_many)
 }
 
 #[cfg(test)]

@@ -126,6 +126,18 @@ pub struct LineOrigin {
     pub of: String,
 }
 
+impl LineOrigin {
+    /// The quarantine entry that it names, if it names one. Other origins name a uid, or an upload.
+    pub fn entry(&self) -> Option<Uuid> {
+        ["replay", "correction"].contains(&self.kind.as_str()).then(|| self.of.parse().ok())?
+    }
+
+    /// Whether it came in a file: from a producer as well, by the other way.
+    pub fn is_upload(&self) -> bool {
+        self.kind == "upload"
+    }
+}
+
 /// What the name of a ledger object tells. Times are milliseconds since the epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LedgerObject {
@@ -189,11 +201,11 @@ fn pack<'a>(
 ) -> std::io::Result<Option<(LedgerObject, Bytes)>> {
     let mut packed = Lines::new()?;
     let mut object = LedgerObject { written_at_ms, ts_min_ms: i64::MAX, ts_max_ms: i64::MIN, lines: 0 };
-    let mut text = String::new();
+    let (mut text, mut form) = (String::new(), String::new());
     let mut arena = bumpalo::Bump::new();
     for line in lines {
         text.clear();
-        line.write(mode, invocation, &arena, &mut text);
+        line.write(mode, invocation, (&arena, &mut form), &mut text);
         arena.reset();
         packed.push_text(&text)?;
         object.ts_min_ms = object.ts_min_ms.min(line.ts_ms);
@@ -204,8 +216,8 @@ fn pack<'a>(
 }
 
 impl NewLine<'_> {
-    fn write(&self, mode: LedgerMode, invocation: &str, arena: &bumpalo::Bump, out: &mut String) {
-        use std::fmt::Write;
+    /// Writes the line behind what `out` holds. In `form` there is room for its canonical form.
+    fn write(&self, mode: LedgerMode, invocation: &str, (arena, form): (&bumpalo::Bump, &mut String), out: &mut String) {
         let mut text = |key: &str, value: &str| {
             out.push_str(key);
             canonical::string(value, out);
@@ -219,36 +231,76 @@ impl NewLine<'_> {
         text(",\"batch\":", invocation);
         // The number goes inside the string that was just closed.
         out.pop();
-        // Writing to a String does not fail.
-        let _ = write!(out, "-{}\",\"message_id\":", self.batch);
+        number("-", self.batch.into(), out);
+        out.push_str("\",\"message_id\":");
         canonical::string(self.message_id, out);
         if let Some(queued_at_ms) = self.queued_at_ms {
-            let _ = write!(out, ",\"queued_at\":{queued_at_ms}");
+            number(",\"queued_at\":", queued_at_ms, out);
         }
-        let _ = write!(out, ",\"sent_at\":{},\"attempts\":{},\"receives\":{}", self.sent_at_ms, self.attempts, self.receives);
+        number(",\"sent_at\":", self.sent_at_ms, out);
+        number(",\"attempts\":", self.attempts.into(), out);
+        number(",\"receives\":", self.receives.into(), out);
         out.push_str(match self.answer {
             LedgerAnswer::Accepted => ",\"answer\":\"accepted\"",
             LedgerAnswer::Unknown => ",\"answer\":\"unknown\"",
         });
         // What was sent has a canonical form; should it have none, its own text tells it from others.
-        let form = canonical::canonical(self.text, arena);
-        let hash = canonical::content_uid(form.as_deref().unwrap_or(self.text)).hyphenated();
+        form.clear();
+        let content = if canonical::write(self.text, arena, form) { form.as_str() } else { self.text };
+        let hash = canonical::content_uid(content).hyphenated();
         out.push_str(",\"content_hash\":\"");
         out.push_str(hash.encode_lower(&mut Uuid::encode_buffer()));
         out.push('"');
         if let Some(origin) = self.origin {
-            let _ = write!(out, ",\"origin\":{{\"kind\":\"{}\",\"of\":", origin.kind.name());
+            out.push_str(",\"origin\":{\"kind\":\"");
+            out.push_str(origin.kind.name());
+            out.push_str("\",\"of\":");
             canonical::string(origin.of, out);
             out.push('}');
         }
         if mode == LedgerMode::Full {
             out.push_str(",\"measurement\":");
             // Line breaks in JSON are white space only; inside strings they are always escaped.
-            match [b'\n', b'\r'].iter().any(|line_break| self.text.as_bytes().contains(line_break)) {
+            match memchr::memchr2(b'\n', b'\r', self.text.as_bytes()).is_some() {
                 true => out.push_str(&self.text.replace(['\n', '\r'], " ")),
                 false => out.push_str(self.text),
             }
         }
         out.push('}');
+    }
+}
+
+/// Writes `key` and then `number` in digits: a line has five, and the general way to write them takes longer than the rest of it.
+fn number(key: &str, number: i64, out: &mut String) {
+    out.push_str(key);
+    if number < 0 {
+        out.push('-');
+    }
+    let (mut digits, mut first, mut rest) = ([b'0'; 20], 20, number.unsigned_abs());
+    loop {
+        first -= 1;
+        if let Some(digit) = digits.get_mut(first) {
+            // Below ten.
+            *digit = b'0' + (rest % 10) as u8;
+        }
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.extend(digits.get(first..).unwrap_or_default().iter().map(|digit| char::from(*digit)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_written_in_its_digits() {
+        for written in [0, 7, 10, 1_795_412_345_678, -1, i64::MAX, i64::MIN] {
+            let mut out = String::new();
+            number("-", written, &mut out);
+            assert_eq!(out, format!("-{written}"));
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::aws::AmazonS3Builder;
+use object_store::client::{HttpClient, HttpConnector};
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -25,6 +26,35 @@ pub struct S3Access {
     pub secret_access_key: String,
     /// Session token, where the keys are temporary.
     pub session_token: Option<String>,
+    /// What all buckets are reached by: see [`S3Access::over`]. `None`: each has a client of its own.
+    pub client: Option<reqwest::Client>,
+}
+
+impl S3Access {
+    /// The same over one client for all buckets, made of `builder`: whoever has TLS set up already need not do so again for each.
+    ///
+    /// # Errors
+    /// Where TLS cannot be set up.
+    pub fn over(&self, builder: reqwest::ClientBuilder) -> Result<S3Access, reqwest::Error> {
+        let client = builder.timeout(TRY).connect_timeout(TRY).https_only(!self.is_local()).build()?;
+        Ok(S3Access { client: Some(client), ..self.clone() })
+    }
+
+    /// Whether it is an emulator on this machine: nobody else is spoken to in the open.
+    fn is_local(&self) -> bool {
+        let is_local = |url: Url| matches!(url.host_str(), Some("127.0.0.1" | "localhost" | "[::1]"));
+        self.endpoint.as_deref().is_some_and(|endpoint| Url::parse(endpoint).is_ok_and(is_local))
+    }
+}
+
+/// A client that is there already.
+#[derive(Debug)]
+struct Given(reqwest::Client);
+
+impl HttpConnector for Given {
+    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
+        Ok(HttpClient::new(self.0.clone()))
+    }
 }
 
 impl std::fmt::Debug for S3Access {
@@ -70,10 +100,7 @@ impl Store {
 
 /// The bucket as a store of objects.
 pub(crate) fn bucket_store(bucket: &str, s3: &S3Access) -> Result<object_store::aws::AmazonS3, OpenError> {
-    let local = s3.endpoint.as_deref().is_some_and(|endpoint| {
-        Url::parse(endpoint).is_ok_and(|url| matches!(url.host_str(), Some("127.0.0.1" | "localhost" | "[::1]")))
-    });
-    let client = ClientOptions::new().with_timeout(TRY).with_connect_timeout(TRY).with_allow_http(local);
+    let client = ClientOptions::new().with_timeout(TRY).with_connect_timeout(TRY).with_allow_http(s3.is_local());
     // One quick second try. Every put is the same bytes under the same name, so a second one is harmless.
     let retry = RetryConfig { backoff: BackoffConfig::default(), max_retries: 1, retry_timeout: TRY };
     let mut builder = AmazonS3Builder::new()
@@ -83,6 +110,9 @@ pub(crate) fn bucket_store(bucket: &str, s3: &S3Access) -> Result<object_store::
         .with_region(s3.region.as_deref().unwrap_or("us-east-1"))
         .with_client_options(client)
         .with_retry(retry);
+    if let Some(client) = &s3.client {
+        builder = builder.with_http_connector(Given(client.clone()));
+    }
     if let Some(token) = &s3.session_token {
         builder = builder.with_token(token);
     }

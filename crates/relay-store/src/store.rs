@@ -69,7 +69,12 @@ impl Store {
 
     /// The same of an object that nothing depends on: the store is not judged by it.
     pub(crate) async fn try_put(&self, name: &str, bytes: Bytes, until: Instant) -> Result<(), StoreError> {
-        match timeout_at(until, self.objects.put(&self.path(name), PutPayload::from_bytes(bytes))).await {
+        self.put_at(&self.path(name), bytes, until).await
+    }
+
+    /// The same at a place that was named in full.
+    pub(crate) async fn put_at(&self, path: &Path, bytes: Bytes, until: Instant) -> Result<(), StoreError> {
+        match timeout_at(until, self.objects.put(path, PutPayload::from_bytes(bytes))).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(StoreError::Failed(error)),
             Err(_) => Err(StoreError::TimedOut),
@@ -90,6 +95,11 @@ impl Store {
         let packed = object.bytes().await.map_err(StoreError::Failed)?;
         zstd::stream::decode_all(packed.as_ref())
             .map_err(|_| StoreError::Unreadable { name: name.to_string(), expected: "a whole zstd stream" })
+    }
+
+    /// What everything is below.
+    pub(crate) fn prefix(&self) -> &Path {
+        &self.prefix
     }
 
     /// Where `name` is.

@@ -5,7 +5,6 @@
 //! have a gibibyte, so it is written and read in pieces.
 
 use bytes::Bytes;
-use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use object_store::{MultipartUpload, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use serde::Serialize;
@@ -13,6 +12,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout, timeout_at};
 use uuid::Uuid;
 
+use crate::given::pieces;
 use crate::scan::FETCH_TIMEOUT;
 use crate::store::{Store, StoreError};
 
@@ -129,15 +129,14 @@ impl Store {
         Ok(PartWriter { pieces })
     }
 
-    /// The part `part` of `upload`, as a stream.
+    /// The part `part` of `upload`, as a stream: each piece a request of its own, so that none lasts long, however slowly it is read.
     ///
     /// # Errors
     /// [`StoreError`] if it is not there or the store cannot be asked.
     pub async fn read_part(&self, upload: Uuid, part: &str) -> Result<PartBody, StoreError> {
         let path = self.path(&part_name(upload, part));
-        let object = within(Instant::now() + FETCH_TIMEOUT, self.objects.get(&path)).await?;
-        let bytes = object.meta.size;
-        Ok(PartBody { bytes, stream: object.into_stream().map(|piece| piece.map_err(StoreError::Failed)).boxed() })
+        let bytes = within(Instant::now() + FETCH_TIMEOUT, self.objects.head(&path)).await?.size;
+        Ok(PartBody { bytes, stream: pieces(&self.objects, path, bytes, None) })
     }
 
     /// Deletes the part `part` of `upload`. One that is gone already is fine.

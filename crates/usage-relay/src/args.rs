@@ -9,8 +9,8 @@ use clap::{CommandFactory, Parser};
 
 use crate::failure::{EXIT_USAGE, Failure};
 use crate::{
-    catalogue, check, completions, config, console, cost, demo, doctor, explain, man, quarantine, reconcile, replay, sandbox,
-    send, terminal, watch,
+    catalogue, check, completions, config, console, cost, demo, doctor, explain, jobs, man, quarantine, reconcile, replay,
+    sandbox, send, terminal, upload, watch,
 };
 
 /// Usage measurements on their way to m3ter: send them, find out what became of them, mend and send again what could not go on.
@@ -28,6 +28,9 @@ Examples:
   usage-relay explain order-1 --store-url \"$STORE_URL\"
   usage-relay doctor --stack-name usage-relay
 
+The examples take QUEUE_URL, STORE_URL and the like from the environment: `make outputs` prints them for a deployed stack, `make up` for a \
+local one. Where a flag names a variable, as in [env: STORE_URL], that alone is enough.
+
 Exit codes: 0 done; 1 a check did not hold, or the data is at fault; 2 it could not be done (network, permission, file); 64 the \
 command line is wrong. Results go to standard output, and with --json they are JSON; what went wrong is one line on standard error.";
 
@@ -35,12 +38,14 @@ command line is wrong. Results go to standard output, and with --json they are J
 enum Command {
     Check(check::Arguments),
     Send(send::Arguments),
+    Upload(upload::Arguments),
     Explain(explain::Arguments),
     Quarantine(quarantine::Arguments),
     Replay(replay::Arguments),
     Reconcile(reconcile::Arguments),
     Watch(watch::Arguments),
     Catalogue(catalogue::Arguments),
+    Jobs(jobs::Arguments),
     Doctor(doctor::Arguments),
     Sandbox(sandbox::Arguments),
     Demo(demo::Arguments),
@@ -99,16 +104,18 @@ fn execute(command: Command) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::CouldNot(format!("cannot start: {error}")))?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         match command {
             Command::Check(arguments) => check::run(arguments).await,
             Command::Send(arguments) => send::run(arguments).await,
+            Command::Upload(arguments) => upload::run(arguments).await,
             Command::Explain(arguments) => explain::run(arguments).await,
             Command::Quarantine(arguments) => quarantine::run(arguments).await,
             Command::Replay(arguments) => replay::run(arguments).await,
             Command::Reconcile(arguments) => reconcile::run(arguments).await,
             Command::Watch(arguments) => watch::run(arguments).await,
             Command::Catalogue(arguments) => catalogue::run(arguments).await,
+            Command::Jobs(arguments) => jobs::run(arguments).await,
             Command::Doctor(arguments) => doctor::run(arguments).await,
             Command::Sandbox(arguments) => sandbox::run(arguments).await,
             Command::Demo(arguments) => demo::run(arguments).await,
@@ -117,7 +124,10 @@ fn execute(command: Command) -> Result<(), Failure> {
             Command::Completions(arguments) => completions::run(&arguments),
             Command::Man(arguments) => man::run(&arguments),
         }
-    })
+    });
+    // A thread that still reads a pipe in which nothing comes is left behind.
+    runtime.shutdown_background();
+    ended
 }
 
 #[cfg(test)]

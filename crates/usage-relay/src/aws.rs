@@ -6,6 +6,7 @@ use std::time::Duration;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, ConfigLoader};
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_sqs::config::ProvideCredentials;
 use relay_store::S3Access;
 
@@ -30,21 +31,58 @@ pub(crate) fn settings() -> ConfigLoader {
 /// [`Failure::CouldNot`] if there are no credentials.
 pub(crate) async fn s3_access() -> Result<S3Access, Failure> {
     let settings = settings().load().await;
-    let missing = || Failure::CouldNot("expected AWS credentials for the store; found none".to_owned());
+    let missing = || Failure::CouldNot(format!("{NO_CREDENTIALS}: {MEND_CREDENTIALS}"));
     let provider = settings.credentials_provider().ok_or_else(missing)?;
-    let found = provider.provide_credentials().await;
-    let found = found.map_err(|error| Failure::CouldNot(format!("cannot get AWS credentials: {}", chain(&error))))?;
+    let found = provider.provide_credentials().await.map_err(|error| Failure::CouldNot(chain(&error)))?;
     Ok(S3Access {
         region: settings.region().map(ToString::to_string),
         endpoint: config::s3_endpoint().or_else(|| settings.endpoint_url().map(str::to_owned)),
         access_key_id: found.access_key_id().to_owned(),
         secret_access_key: found.secret_access_key().to_owned(),
         session_token: found.session_token().map(str::to_owned),
+        client: None,
     })
 }
 
-/// An error and its causes on one line, each said once.
-pub(crate) fn chain(error: &dyn Error) -> String {
+/// What is said where nothing gives out credentials.
+pub(crate) const NO_CREDENTIALS: &str = "there are no AWS credentials";
+/// What to do about it.
+pub(crate) const MEND_CREDENTIALS: &str = "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; after aws sso login: \
+                                           eval \"$(aws configure export-credentials --format env)\"";
+/// In the SDK's words for a way of signing in that is not built in.
+const NOT_BUILT_IN: &str = "cargo feature";
+
+/// Why there are no credentials: the cause at the bottom, and not the places where the SDK looked for others.
+pub(crate) fn no_credentials(error: &CredentialsError) -> String {
+    let said = match error {
+        CredentialsError::CredentialsNotLoaded(_) => return NO_CREDENTIALS.to_owned(),
+        CredentialsError::ProviderTimedOut(_) => return "what gives out AWS credentials did not answer in time".to_owned(),
+        // The SDK may add kinds.
+        CredentialsError::InvalidConfiguration(_) | CredentialsError::ProviderError(_) | CredentialsError::Unhandled(_) | _ => {
+            one_line(error).pop().unwrap_or_default()
+        }
+    };
+    let cause = said.split_once("could not be built: ").map_or(said.as_str(), |(_, cause)| cause);
+    match cause.contains(NOT_BUILT_IN) {
+        true => "the AWS profile signs in in a way that this program does not know".to_owned(),
+        false => format!("the AWS credentials cannot be used: {cause}"),
+    }
+}
+
+/// An error and its causes on one line, each said once. Where credentials are the cause, that is all that is said.
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        if let Some(credentials) = cause.downcast_ref::<CredentialsError>() {
+            return format!("{}: {MEND_CREDENTIALS}", no_credentials(credentials));
+        }
+        next = cause.source();
+    }
+    one_line(error).join(": ")
+}
+
+/// An error and its causes, each on one line and said once.
+fn one_line(error: &dyn Error) -> Vec<String> {
     let mut parts: Vec<String> = Vec::new();
     let mut next = Some(error);
     while let Some(cause) = next {
@@ -54,7 +92,7 @@ pub(crate) fn chain(error: &dyn Error) -> String {
         }
         next = cause.source();
     }
-    parts.join(": ")
+    parts
 }
 
 /// What an error of AWS's, of whatever stands in its place, or of the way there most likely means, and what to look at: a sign in its
@@ -102,5 +140,26 @@ mod tests {
         struct Outer(#[source] std::io::Error);
         assert_eq!(chain(&Outer(std::io::Error::other("in\nner"))), "outer: in ner");
         assert_eq!(chain(&Outer(std::io::Error::other("outer"))), "outer");
+    }
+
+    #[test]
+    fn missing_credentials_are_all_that_is_said_wherever_they_stand_in_the_chain() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("dispatch failure")]
+        struct Outer(#[source] CredentialsError);
+        for (error, expected) in [
+            (CredentialsError::not_loaded("Attempted: this, that"), "there are no AWS credentials"),
+            (CredentialsError::provider_timed_out(CALL_TIMEOUT), "what gives out AWS credentials did not answer in time"),
+            (
+                CredentialsError::invalid_configuration("This behavior requires following cargo feature(s) enabled: sso"),
+                "the AWS profile signs in in a way that this program does not know",
+            ),
+            (
+                CredentialsError::invalid_configuration("profile `a` has no key"),
+                "the AWS credentials cannot be used: profile `a` has no key",
+            ),
+        ] {
+            assert_eq!(chain(&Outer(error)), format!("{expected}: {MEND_CREDENTIALS}"));
+        }
     }
 }

@@ -18,7 +18,7 @@ use std::time::Duration;
 use bumpalo::Bump;
 use files::judge::judge;
 use files::read::Stop;
-use files::seen::{Key, Keys, Seen, Standing};
+use files::seen::{Key, Seen, Standing};
 use files::source::Source;
 use files::spread::{self, Look};
 use relay_core::catalogue::{Catalogue, Findings};
@@ -39,8 +39,8 @@ use crate::send::read::{self, FormatName};
 use crate::store::{When, open_store, store_failed};
 use crate::terminal::Progress;
 
-/// Most uids that are remembered: seven eighths of 2^23, which is when their table would grow again. They take 210 MB, and 315 MB while
-/// the table grows for the last time; the half of that or less up to 3,670,016 uids.
+/// Most uids that are remembered: seven eighths of 2^23, which is when their tables would grow again. They take 145 MB; the half of that or
+/// less up to 3.6 million uids. The fullest of the tables is full a little before that.
 const UIDS_MAX: usize = 7_340_032;
 /// Longest wait for the store: half a million accounts are 16 MiB.
 const CATALOGUE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -57,11 +57,12 @@ Examples:
   usage-relay check backfill.csv --first-sent 2026-09-01
   usage-relay check usage.csv --store-url \"$STORE_URL\" --strict && usage-relay send usage.csv --queue-url \"$QUEUE_URL\"
 
-Each finding is FILE:LINE, the reason under which the relay would quarantine the measurement, and what was expected: no uid, no \
-account. At the end stands how to mend each. The JSON has one object a finding or warning, and a summary as the last line.
+Each finding is FILE:LINE (in Parquet, the number of the row), the reason under which the relay would quarantine the measurement, and \
+what was expected: no uid, no account. At the end stands how to mend each. The JSON has one object a finding or warning, and a \
+summary as the last line.
 
 Equal measurements under one uid are copies: one of them is sent. Another content under a uid is a UidConflict, found among \
-7,340,032 uids, which take 315 MB at most; of what comes behind them in a larger file, NotCompared counts what was not held \
+7.2 million uids, which take 145 MB at most; of what comes behind them in a larger file, NotCompared counts what was not held \
 against all before it.
 
 Nothing is sent, and m3ter is not asked. Exit codes: 0 clean; 1 there are findings, or the file is broken; 2 it could not be read; \
@@ -69,8 +70,8 @@ Nothing is sent, and m3ter is not asked. Exit codes: 0 clean; 1 there are findin
 
 /// Find what the relay would quarantine in a file, before it is sent.
 ///
-/// Reads what `send` reads: newline-delimited JSON, a JSON array, {"measurements":[…]} or CSV, plain or packed with gzip or zstd. Each
-/// measurement is held against the relay's own rules, as it would be if it were sent now.
+/// Reads what `send` reads: newline-delimited JSON, a JSON array, {"measurements":[…]} or CSV, plain or packed with gzip or zstd, or a
+/// Parquet file. Each measurement is held against the relay's own rules, as it would be if it were sent now.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
@@ -146,7 +147,6 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let looker = Judging {
         rules: Rules { missing_uid, now_ms },
         first_sent_ms: arguments.first_sent.map(|when| when.at_ms(now_ms)),
-        keys: Keys::default(),
         catalogue,
         doubt: if arguments.strict { Level::Finding } else { Level::Warning },
         arena: Bump::new(),
@@ -186,7 +186,6 @@ struct Judging {
     rules: Rules,
     /// `None` where nobody says that they were sent before.
     first_sent_ms: Option<i64>,
-    keys: Keys,
     catalogue: Option<Catalogue>,
     /// How much it matters what the pre-flight says.
     doubt: Level,
@@ -196,9 +195,9 @@ struct Judging {
 
 impl Clone for Judging {
     fn clone(&self) -> Self {
-        let Self { rules, first_sent_ms, keys, catalogue, doubt, arena: _ } = self;
-        let (keys, catalogue) = (keys.clone(), catalogue.clone());
-        Self { rules: *rules, first_sent_ms: *first_sent_ms, keys, catalogue, doubt: *doubt, arena: Bump::new() }
+        let Self { rules, first_sent_ms, catalogue, doubt, arena: _ } = self;
+        let catalogue = catalogue.clone();
+        Self { rules: *rules, first_sent_ms: *first_sent_ms, catalogue, doubt: *doubt, arena: Bump::new() }
     }
 }
 
@@ -207,7 +206,7 @@ impl Look for Judging {
 
     fn take(&mut self, line: u64, text: &str) -> Of {
         self.arena.reset();
-        let Judging { arena, rules, first_sent_ms, keys, catalogue, doubt } = self;
+        let Judging { arena, rules, first_sent_ms, catalogue, doubt } = self;
         if !is_carried(text) {
             let fault = Malformed::NotCarried;
             return Of::refused(line, files::read::refusal(fault.reason(), fault.to_string()));
@@ -230,7 +229,7 @@ impl Look for Judging {
                 if let Some(catalogue) = catalogue {
                     pre_flight(catalogue, &guarded, *doubt, line, &mut behind);
                 }
-                Of { line, said: [before, behind], key: Some(keys.of(&guarded, arena)) }
+                Of { line, said: [before, behind], key: Some(Key::of(&guarded, arena)) }
             }
         }
     }
@@ -401,7 +400,6 @@ mod tests {
             let judging = Judging {
                 rules: Rules { missing_uid: MissingUid::Refuse, now_ms: 1_780_272_000_000 },
                 first_sent_ms: None,
-                keys: Keys::default(),
                 catalogue: None,
                 doubt: Level::Warning,
                 arena: Bump::new(),

@@ -20,6 +20,10 @@ pub(crate) struct Choosing {
     #[arg(long = "account", value_name = "CODE")]
     accounts: Vec<String>,
 
+    /// Only what came with this message, or in the file of this upload
+    #[arg(long = "message", value_name = "ID")]
+    messages: Vec<String>,
+
     /// Only this measurement
     #[arg(long = "uid", value_name = "UID")]
     uids: Vec<String>,
@@ -49,6 +53,7 @@ impl Choosing {
             reasons: self.reasons.iter().cloned().collect(),
             meters: self.meters.iter().cloned().collect(),
             accounts: self.accounts.iter().cloned().collect(),
+            messages: self.messages.iter().cloned().collect(),
             uids: self.uids.iter().cloned().collect(),
             qids: self.qids.iter().copied().collect(),
             ..all
@@ -57,7 +62,8 @@ impl Choosing {
 
     /// Whether nothing narrows what is meant but time.
     pub(crate) fn is_empty(&self) -> bool {
-        let names = self.reasons.len() + self.meters.len() + self.accounts.len() + self.uids.len() + self.qids.len();
+        let names = [&self.reasons, &self.meters, &self.accounts, &self.messages, &self.uids].map(Vec::len);
+        let names = names.iter().sum::<usize>() + self.qids.len();
         names == 0
     }
 }

@@ -31,8 +31,8 @@ Examples:
 
 AWS is asked with the credentials and the region that every AWS tool finds; they need: cloudformation:DescribeStackResource, \
 lambda:GetFunctionConfiguration, lambda:ListEventSourceMappings, sqs:GetQueueAttributes, secretsmanager:GetSecretValue, \
-s3:ListBucket, s3:GetObject, and kms:Decrypt where the stack has a key of your own. What the function's own role may do is not \
-looked at.
+s3:ListBucket, s3:GetObject, and with --write s3:PutObject; where the stack has a key of your own also kms:Decrypt, and with --write \
+kms:GenerateDataKey. What the function's own role may do is not looked at.
 
 m3ter is asked with the keys in the secret: for a token, for events, meters and accounts, and with a batch that holds no measurement, \
 which is refused and can bill nothing.

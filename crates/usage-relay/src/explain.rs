@@ -130,6 +130,7 @@ fn line(event: &Event) -> String {
         What::AcceptedAgain { other_content: true, sent: one } => {
             ("accepted again", format!("{}; another content under this uid, m3ter keeps the first", sent(one)))
         }
+        What::Unanswered(one) if one.in_file => ("sent in a file", sent(one)),
         What::Unanswered(one) => ("no answer", sent(one)),
         What::Quarantined { qid, reason, detail, whole_message } => {
             let whole = if *whole_message { " (the whole message)" } else { "" };

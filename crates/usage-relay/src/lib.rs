@@ -10,6 +10,7 @@
 //! * [`reconcile`]: the ledger's totals against m3ter's.
 //! * [`watch`]: m3ter's later answers, fetched and acted on, for those outside Lambda.
 //! * [`catalogue`]: which meters and accounts m3ter had when it was last asked.
+//! * [`jobs`]: what became of files that were uploaded to m3ter.
 //! * [`doctor`]: whether everything around the relay is as it must be, and what to do where not.
 //! * [`sandbox`]: a local m3ter to develop and test against.
 //! * [`console`]: one local page that shows live what becomes of usage.
@@ -40,6 +41,7 @@ mod doctor;
 mod explain;
 mod failure;
 mod figures;
+mod jobs;
 mod m3ter;
 mod man;
 mod quarantine;
@@ -53,6 +55,7 @@ mod sending;
 mod stop;
 mod store;
 mod terminal;
+mod upload;
 mod watch;
 
 pub use args::{command, run};

@@ -88,12 +88,17 @@ pub(crate) fn session(client: &Client, limit: Duration) -> Session<'_> {
     client.session(clock, budget, None, fastrand::Rng::new())
 }
 
+/// A session for one question, which ends after 30 s.
+pub(crate) fn question(client: &Client) -> Session<'_> {
+    session(client, FIRST)
+}
+
 /// Asks one small question, so that keys, organisation and address are known to be right. Takes at most 30 s.
 ///
 /// # Errors
 /// As [`not_answered`].
 pub(crate) async fn ensure(client: &Client) -> Result<(), Failure> {
-    session(client, FIRST).page(List::Meters, None).await.map(drop).map_err(|error| not_answered(&error))
+    question(client).page(List::Meters, None).await.map(drop).map_err(|error| not_answered(&error))
 }
 
 /// m3ter did not answer, and what to look at.

@@ -225,10 +225,7 @@ where
         // The SDK may add kinds; one that nobody here knows is not tried again blindly.
         SdkError::ConstructionFailure(_) | _ => false,
     };
-    let mut text = explained(chain(error));
-    if text.contains("loading credentials") {
-        text = format!("expected AWS credentials in the environment, a profile or a role: {text}");
-    }
+    let text = explained(chain(error));
     if passes { CallFault::Passing(text) } else { CallFault::Lasting(text) }
 }
 

@@ -12,7 +12,7 @@ pub(crate) mod feed;
 pub(crate) mod measurement;
 pub(crate) mod pack;
 pub(crate) mod read;
-mod save;
+pub(crate) mod save;
 
 use std::path::PathBuf;
 
@@ -43,6 +43,7 @@ Examples:
 
 A CSV header looks like this; empty cells are fields that are not there:
   uid,meter,account,ts,measure.calls,what.region
+Columns of Parquet are named like that too: text, numbers, and for ts text or timestamps in UTC; nulls are fields that are not there.
 
 Running it again is safe for 35 days: every measurement keeps its uid, and m3ter counts a uid once.
 
@@ -51,8 +52,8 @@ did not answer; 64 the command line is wrong. The message says how much had been
 
 /// Put measurements on the queue.
 ///
-/// Reads newline-delimited JSON, a JSON array, {"measurements":[…]} or CSV, plain or packed with gzip or zstd, and sends each
-/// measurement as it was written.
+/// Reads newline-delimited JSON, a JSON array, {"measurements":[…]} or CSV, plain or packed with gzip or zstd, or a Parquet file, and
+/// sends each measurement as it was written.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {

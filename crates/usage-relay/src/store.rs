@@ -1,5 +1,7 @@
 //! What every command that reads the store shares: which store, how far back, and what could not be read.
 
+use std::io::ErrorKind;
+
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -7,6 +9,7 @@ use recovery::gather::Looked;
 use recovery::life::time;
 use relay_store::{OpenError, S3Access, Store, StoreError};
 use serde::Serialize;
+use url::Url;
 
 use crate::aws::{chain, explained, s3_access};
 use crate::clock;
@@ -88,10 +91,23 @@ impl When {
 /// [`Failure::Usage`] if the URL names no store, [`Failure::CouldNot`] if there are no credentials for it.
 pub(crate) async fn open_store(url: &str) -> Result<Store, Failure> {
     let access = if url.starts_with("s3:") { s3_access().await? } else { S3Access::default() };
+    no_folder(url).map_or(Ok(()), |found| Err(Failure::CouldNot(found)))?;
     Store::open(url, &access).map_err(|error| match error {
         OpenError::NotAStoreUrl => Failure::Usage(error.to_string()),
         OpenError::Folder(_) | OpenError::Bucket(_) => Failure::CouldNot(chain(&error)),
     })
+}
+
+/// Why the folder that `url` names is none, in words of our own.
+fn no_folder(url: &str) -> Option<String> {
+    let folder = Url::parse(url).ok().filter(|url| url.scheme() == "file")?.to_file_path().ok()?;
+    let mend = "look at the URL of the store";
+    match std::fs::metadata(&folder) {
+        Ok(found) if found.is_dir() => None,
+        Ok(_) => Some(format!("expected a folder, and {} is none: {mend}", folder.display())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Some(format!("there is no folder {}: {mend}", folder.display())),
+        Err(error) => Some(format!("cannot look into the folder {}: {error}", folder.display())),
+    }
 }
 
 /// The store did not do it.

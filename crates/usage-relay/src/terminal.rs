@@ -32,6 +32,17 @@ pub(crate) fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
     printed(out.write_all(bytes).and_then(|()| out.flush()))
 }
 
+/// Prints `bytes` as they are on standard output, at once; whether somebody still reads.
+///
+/// # Errors
+/// As [`print`].
+pub(crate) fn pass_on(bytes: &[u8]) -> Result<bool, Failure> {
+    let mut out = std::io::stdout().lock();
+    let written = out.write_all(bytes).and_then(|()| out.flush());
+    let is_heard = !written.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe);
+    printed(written).map(|()| is_heard)
+}
+
 /// What comes of having printed.
 ///
 /// # Errors

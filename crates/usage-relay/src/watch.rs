@@ -68,15 +68,17 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
+/// What the ledger keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Mode {
+pub(crate) enum Mode {
     Full,
     Uids,
     Off,
 }
 
 impl Mode {
-    fn ledger(self) -> LedgerMode {
+    /// The same, as the store calls it.
+    pub(crate) fn ledger(self) -> LedgerMode {
         match self {
             Self::Full => LedgerMode::Full,
             Self::Uids => LedgerMode::Uids,
@@ -112,7 +114,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     loop {
         let began = clock::Stopwatch::start();
         let done = tokio::select! {
-            done = round(&store, &client, &arguments) => done,
+            done = one_round(&store, &client, arguments.ledger_mode, arguments.json) => done,
             () = &mut stop => return Ok(()),
         };
         if arguments.once {
@@ -129,16 +131,20 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     }
 }
 
-async fn round(store: &Store, client: &Client, arguments: &Arguments) -> Result<(), Failure> {
+/// Does one round, and tells of it.
+///
+/// # Errors
+/// [`Failure::CouldNot`] if any part of it failed.
+pub(crate) async fn one_round(store: &Store, client: &Client, mode: Mode, is_json: bool) -> Result<(), Failure> {
     let now_ms = clock::now().as_millisecond();
     let clock = Clock::starting_at(now_ms);
     let budget = clock.budget(now_ms.saturating_add(i64::try_from(ROUND.as_millis()).unwrap_or(i64::MAX)));
     let session = client.session(clock, budget, None, fastrand::Rng::new());
     let name = Uuid::from_u128(u128::from(fastrand::u64(..))).to_string();
     let times = Times::of(Instant::now(), &budget);
-    let job = Job { store, ledger: arguments.ledger_mode.ledger(), name: &name, now_ms, times };
+    let job = Job { store, ledger: mode.ledger(), name: &name, now_ms, times };
     let round = job.round(&session).await.map_err(|error| store_failed(&error))?;
-    match arguments.json {
+    match is_json {
         true => terminal::print_json(&json(&round, now_ms))?,
         false => terminal::print(&text(&round, now_ms))?,
     }

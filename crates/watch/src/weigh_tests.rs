@@ -98,6 +98,21 @@ fn a_duplicate_is_the_receipt_of_a_send_that_was_made_again() {
 }
 
 #[test]
+fn the_two_lines_of_one_send_in_a_file_are_no_second_send() {
+    let duplicate = failure("DuplicateUid", None);
+    let upload = |at_ms, answer: &str, batch: &str| {
+        let more = serde_json::json!({"answer": answer, "batch": batch, "origin": {"kind": "upload", "of": "x"}});
+        line(at_ms, ORIGINAL, more)
+    };
+    let once = [upload(5, "unknown", "f-1"), upload(9, "accepted", "f-1")];
+    check(&duplicate, known(&once), "DuplicateOfUnknown");
+    let twice = [upload(5, "unknown", "f-1"), upload(9, "accepted", "f-1"), upload(12, "unknown", "g-1")];
+    check(&duplicate, known(&twice), "receipt");
+    let both_ways = [line(3, ORIGINAL, none()), upload(5, "unknown", "f-1"), upload(9, "accepted", "f-1")];
+    check(&duplicate, known(&both_ways), "receipt");
+}
+
+#[test]
 fn a_duplicate_that_no_send_of_ours_explains_is_kept_once_all_was_read() {
     let duplicate = failure("DuplicateUid", None);
     for lines in [vec![], vec![line(5, ORIGINAL, none())]] {

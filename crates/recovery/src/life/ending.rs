@@ -4,7 +4,7 @@
 //! outweighs what waits in the quarantine under the same uid, which is then told beside it: another content under a uid that m3ter
 //! has is such a thing. And accepted is not called ingested before m3ter's events were read for long enough.
 
-use relay_store::{Act, LedgerAnswer, Line, Outcome};
+use relay_store::{Act, LedgerAnswer, Line, LineOrigin, Outcome};
 use uuid::Uuid;
 
 use super::{Episode, HORIZON_MS, Known, Place, time};
@@ -66,7 +66,7 @@ impl Known<'_> {
 
     /// Whether m3ter accepted what was sent again from the entry under its own uid.
     fn is_accepted_from(&self, qid: Uuid) -> bool {
-        let is_from = |line: &Line| line.origin.as_ref().is_some_and(|origin| origin.of.parse() == Ok(qid));
+        let is_from = |line: &Line| line.origin.as_ref().and_then(LineOrigin::entry) == Some(qid);
         self.lines.iter().any(|line| line.answer == LedgerAnswer::Accepted && is_from(line))
     }
 
@@ -146,7 +146,7 @@ fn of_rejected(episode: &Episode, known: &Known<'_>) -> (Place, String) {
 /// A producer that sends again itself may have been heard.
 fn accepted_since(episode: &Episode, known: &Known<'_>) -> String {
     let is_later = |line: &&Line| {
-        let is_by_producer = line.origin.is_none() && line.answer == LedgerAnswer::Accepted;
+        let is_by_producer = line.origin.as_ref().is_none_or(LineOrigin::is_upload) && line.answer == LedgerAnswer::Accepted;
         is_by_producer && line.sent_at > episode.kept.last_quarantined_at_ms
     };
     let first = known.lines.iter().filter(is_later).map(|line| line.sent_at).min();
@@ -216,6 +216,13 @@ fn of_nothing(known: &Known<'_>) -> (Place, String) {
         return (Place::Accepted, "The ledger holds no acceptance of it, but m3ter has its uid.".to_owned());
     }
     match known.lines.iter().max_by_key(|line| line.sent_at) {
+        Some(Line { sent_at, message_id, origin: Some(origin), .. }) if origin.is_upload() => (
+            Place::Unanswered,
+            format!(
+                "It was sent to m3ter {} in a file, and m3ter did not say so far that it processed that: usage-relay upload --resume {message_id} follows it.",
+                time(*sent_at)
+            ),
+        ),
         Some(line) => (
             Place::Unanswered,
             format!(

@@ -13,4 +13,6 @@ mod reading;
 #[cfg(test)]
 mod round_trip;
 #[cfg(test)]
+mod theirs;
+#[cfg(test)]
 mod trouble;

@@ -22,6 +22,8 @@ pub(super) mod stack {
     pub(crate) const CONCURRENCY: f64 = 4.0;
     /// The same of the dead-letter queue's mapping.
     pub(crate) const DEAD_LETTER_CONCURRENCY: f64 = 2.0;
+    /// The same of the mapping of the queue of files.
+    pub(crate) const UPLOAD_CONCURRENCY: f64 = 2.0;
     /// Parameter BatchesInFlight.
     pub(crate) const BATCHES_IN_FLIGHT: f64 = 4.0;
     /// Parameter RequestsPerSecond.
@@ -37,9 +39,9 @@ pub(super) mod stack {
     /// When the ledger moves to Standard-IA.
     pub(crate) const LEDGER_MOVES_AFTER_DAYS: f64 = 30.0;
     /// Alarms.
-    pub(crate) const ALARMS: f64 = 32.0;
-    /// Metrics of ingest-relay and ingest-watch, and one more of ingest-watch for a meter. (dead-letter's cost something only while it
-    /// has something to do.)
+    pub(crate) const ALARMS: f64 = 39.0;
+    /// Metrics of ingest-relay and ingest-watch, and one more of ingest-watch for a meter. (Those of dead-letter and bulk-upload
+    /// cost something only while they have something to do.)
     pub(crate) const METRICS: f64 = 33.0 + 22.0 + 1.0;
 }
 
@@ -188,7 +190,7 @@ impl Load {
             part("logs", "CloudWatch, logs", logs_gb * price::LOG_GB),
             part("metrics", "CloudWatch, metrics, alarms, dashboard", metrics),
             part("secret", "Secrets Manager", price::SECRET + secret_reads * price::SECRET_READ),
-            part("watch", "ingest-watch, and waiting for dead letters", watch),
+            part("watch", "ingest-watch, and waiting for dead letters and files", watch),
             part("data_out", "Data out to m3ter, if that is the internet", out_gb * price::DATA_OUT_GB),
         ]
     }
@@ -221,13 +223,14 @@ impl Load {
         [objects * price::S3_PUT, gb_a_day * kept + moves]
     }
 
-    /// ingest-watch and the dead-letter queue's pollers, in dollars; and how often ingest-watch looks.
+    /// ingest-watch and the pollers of dead letters and files, in dollars; and how often ingest-watch looks.
     fn watch(&self) -> (f64, f64) {
         let looks = MONTH_S / 60.0 / stack::WATCH_MINUTES;
         let gb_seconds = looks * assumed::WATCH_S * stack::WATCH_MEMORY_MB / MB_IN_GB;
         let [writes, reads] = assumed::WATCH_CALLS;
         let store = looks * (writes * price::S3_PUT + reads * price::S3_GET);
-        let polls = stack::DEAD_LETTER_CONCURRENCY / assumed::RECEIVE_WAIT_S * MONTH_S * price::SQS_REQUEST;
+        let pollers = stack::DEAD_LETTER_CONCURRENCY + stack::UPLOAD_CONCURRENCY;
+        let polls = pollers / assumed::RECEIVE_WAIT_S * MONTH_S * price::SQS_REQUEST;
         (looks * price::LAMBDA_REQUEST + gb_seconds * self.gb_second + store + polls, looks)
     }
 }

@@ -66,7 +66,7 @@ fn more_memory_is_more_of_a_core_up_to_a_whole_one() {
 /// * time: 525,494.9 × 0.408 s × 0.25 GB
 /// * ledger: objects of 475,095 bytes, 8.208 GB a day, 30 days at 0.023 and 370 at 0.0125, and each is moved once
 /// * logs: 2,900 bytes for each invocation and 8,760 looks; metrics: 56, the alarms, a dashboard
-/// * watch: 8,760 × (0.0000002 + 1 GB-s + 5 puts + 15 gets), and 0.1 polls a second
+/// * watch: 8,760 × (0.0000002 + 1 GB-s + 5 puts + 15 gets), and 0.2 polls a second
 /// * out: 251 bytes each
 #[test]
 fn the_bill_of_a_thousand_measurements_a_second_is_this_one() {
@@ -83,7 +83,7 @@ fn the_bill_of_a_thousand_measurements_a_second_is_this_one() {
         ("logs", 0.7747),
         ("metrics", 16.8 + 0.1 * stack::ALARMS + 3.0),
         ("secret", 0.4584),
-        ("watch", 0.4952),
+        ("watch", 0.6003),
         ("data_out", 59.3665),
     ];
     assert_eq!(bill.iter().map(|part| part.name).collect::<Vec<_>>(), expected.map(|(name, _)| name));
@@ -142,6 +142,7 @@ fn the_stack_is_the_template_with_its_defaults() {
         (of("StoreBucket", "TransitionInDays"), stack::LEDGER_MOVES_AFTER_DAYS),
         (of("QueueToFunction", "BatchSize"), stack::BATCH_MESSAGES_MAX),
         (of("DeadLetterQueueToFunction", "MaximumConcurrency"), stack::DEAD_LETTER_CONCURRENCY),
+        (of("UploadQueueToFunction", "MaximumConcurrency"), stack::UPLOAD_CONCURRENCY),
         (of("Function", "MemorySize"), f64::from(stack::MEMORY_MB)),
         (of("IngestWatchFunction", "MemorySize"), stack::WATCH_MEMORY_MB),
     ] {

@@ -21,7 +21,7 @@ use super::line::{Fault, Line, State};
 use super::m3ter::M3ter;
 use super::signed::{Aws, NotSaid, Service};
 use super::{Arguments, lines};
-use crate::aws::{chain, explained};
+use crate::aws::{MEND_CREDENTIALS, NO_CREDENTIALS, chain, explained, no_credentials};
 use crate::clock;
 use crate::failure::Failure;
 use crate::queue::Queue;
@@ -93,12 +93,10 @@ async fn within<T>((subject, wait): (&str, Duration), what: impl Future<Output =
 }
 
 async fn credentials<'a>(http: &'a HttpTransport, sdk: &'a SdkConfig, wait: Duration) -> Result<Aws<'a>, Fault> {
-    let mend = "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; after aws sso login: \
-                eval \"$(aws configure export-credentials --format env)\"";
     let found = within(("credentials", wait), async {
-        let provider = sdk.credentials_provider().ok_or_else(|| Fault::new("there are no AWS credentials", mend))?;
+        let provider = sdk.credentials_provider().ok_or_else(|| Fault::new(NO_CREDENTIALS, MEND_CREDENTIALS))?;
         let found = provider.provide_credentials().await;
-        found.map_err(|error| Fault::new(format!("there are no AWS credentials: {}", chain(&error)), mend))
+        found.map_err(|error| Fault::new(no_credentials(&error), MEND_CREDENTIALS))
     });
     let credentials = found.await?;
     let region = sdk.region().map(ToString::to_string);
@@ -211,7 +209,7 @@ async fn store(settings: &Settings, write: bool, wait: Duration) -> Vec<Line> {
     let asked = within(("the store", wait), async {
         let mend = "look at the bucket in the function's STORE_URL, at the region, and that these credentials may call \
                     s3:ListBucket and s3:GetObject";
-        let failed = |error: &dyn std::error::Error| Fault::new(explained(chain(error)), mend);
+        let failed = |error: &(dyn std::error::Error + 'static)| Fault::new(explained(chain(error)), mend);
         let store = open_store(url).await.map_err(|error| failed(&error))?;
         let now_ms = clock::now().as_millisecond();
         store.objects(Folder::Quarantine, Hours::between(now_ms, now_ms)).await.map_err(|error| failed(&error))?;

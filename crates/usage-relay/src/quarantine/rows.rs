@@ -5,10 +5,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use files::columns::{NUMBER_CATEGORIES, TEXT_CATEGORIES, TEXT_FIELDS};
 use files::read::Stop;
 use files::source::{Format, Source};
-use files::table::{self, NUMBER_CATEGORIES, TEXT_CATEGORIES, TEXT_FIELDS};
-use files::{document, lines};
+use files::{document, lines, table};
 use relay_store::Entry;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -138,6 +138,12 @@ pub(super) fn read(path: &Path) -> Result<(Vec<Row>, Faults), Failure> {
             take(line, mended(line, text));
             Ok(())
         }),
+        Format::Parquet => {
+            return Err(Failure::Data(format!(
+                "{}: expected CSV, NDJSON or JSON as an export wrote it; found Parquet",
+                source.name()
+            )));
+        }
         Format::Auto | Format::Ndjson => lines::read(stream, &mut |line: u64, text: &str| {
             take(line, mended(line, text));
             Ok(())

@@ -18,6 +18,8 @@ pub(crate) enum FormatName {
     Json,
     /// A header line and one measurement a line
     Csv,
+    /// Parquet, with columns named as those of CSV; from a file
+    Parquet,
 }
 
 impl FormatName {
@@ -28,6 +30,7 @@ impl FormatName {
             Self::Ndjson => Format::Ndjson,
             Self::Json => Format::Json,
             Self::Csv => Format::Csv,
+            Self::Parquet => Format::Parquet,
         }
     }
 }

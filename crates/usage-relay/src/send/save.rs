@@ -103,7 +103,10 @@ fn partial_name(path: &Path) -> PathBuf {
 }
 
 /// A rename lasts only once the folder is on disk too.
-fn sync_folder(path: &Path) -> std::io::Result<()> {
+///
+/// # Errors
+/// The system's.
+pub(crate) fn sync_folder(path: &Path) -> std::io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder)?.sync_all()
 }
