@@ -69,9 +69,9 @@ impl Store {
             Ok(Err(error)) => return Err(StoreError::Failed(error)),
             Err(_) => return Err(StoreError::TimedOut),
         };
-        let metadata = found.attributes.iter().filter_map(|(name, value)| match name {
-            Attribute::Metadata(name) => Some((name.to_ascii_lowercase(), value.to_string())),
-            _ => None,
+        let metadata = found.attributes.iter().filter_map(|(name, value)| {
+            let Attribute::Metadata(name) = name else { return None };
+            Some((name.to_ascii_lowercase(), value.to_string()))
         });
         Ok(Some(GivenObject {
             bytes: found.meta.size,
@@ -86,11 +86,10 @@ impl Store {
     /// What is in `object`, in pieces. The first error ends it.
     pub fn read_given(&self, object: &GivenObject) -> BoxStream<'static, Result<Bytes, NoPiece>> {
         let pieces = pieces(&self.objects, object.path.clone(), object.bytes, object.if_match.clone());
-        let changed = |error| match error {
-            StoreError::Failed(object_store::Error::NotFound { .. } | object_store::Error::Precondition { .. }) => {
-                NoPiece::Changed
-            }
-            error => NoPiece::Store(error),
+        let changed = |error: StoreError| {
+            use object_store::Error::{NotFound, Precondition};
+            let is_other = matches!(error, StoreError::Failed(NotFound { .. } | Precondition { .. }));
+            if is_other { NoPiece::Changed } else { NoPiece::Store(error) }
         };
         pieces.map(move |piece| piece.map_err(changed)).boxed()
     }

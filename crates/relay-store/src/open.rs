@@ -26,6 +26,8 @@ pub struct S3Access {
     pub secret_access_key: String,
     /// Session token, where the keys are temporary.
     pub session_token: Option<String>,
+    /// How long one try may take, where 5 s are too few for what is sent over a slow line.
+    pub patience: Option<Duration>,
     /// What all buckets are reached by: see [`S3Access::over`]. `None`: each has a client of its own.
     pub client: Option<reqwest::Client>,
 }
@@ -100,7 +102,8 @@ impl Store {
 
 /// The bucket as a store of objects.
 pub(crate) fn bucket_store(bucket: &str, s3: &S3Access) -> Result<object_store::aws::AmazonS3, OpenError> {
-    let client = ClientOptions::new().with_timeout(TRY).with_connect_timeout(TRY).with_allow_http(s3.is_local());
+    let client =
+        ClientOptions::new().with_timeout(s3.patience.unwrap_or(TRY)).with_connect_timeout(TRY).with_allow_http(s3.is_local());
     // One quick second try. Every put is the same bytes under the same name, so a second one is harmless.
     let retry = RetryConfig { backoff: BackoffConfig::default(), max_retries: 1, retry_timeout: TRY };
     let mut builder = AmazonS3Builder::new()

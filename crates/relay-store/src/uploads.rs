@@ -4,6 +4,8 @@
 //! other wrote: whoever comes second finds the step taken. A part is an object that holds a request's body as it will be sent; it may
 //! have a gibibyte, so it is written and read in pieces.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use object_store::{MultipartUpload, ObjectStoreExt, PutMode, PutOptions, PutPayload};
@@ -20,8 +22,10 @@ use crate::store::{Store, StoreError};
 const FOLDER: &str = "upload-journals/v1";
 /// What the name of a step begins with.
 const STEP: &str = "step-";
-/// Bytes written at once. S3 takes no less than 5 MiB but for the last.
-pub const PIECE_BYTES: usize = 8 * 1024 * 1024;
+/// The longest that is waited for an unfinished part to be taken away.
+const ABORT: Duration = Duration::from_secs(5);
+/// Bytes written at once: S3 takes no fewer, but for the last.
+pub const PIECE_BYTES: usize = 5 * 1024 * 1024;
 
 /// The last step of a journal.
 #[derive(Clone, Debug)]
@@ -56,12 +60,13 @@ pub struct PartWriter {
 }
 
 impl PartWriter {
-    /// Writes the next piece: [`PIECE_BYTES`], or fewer if it is the last.
+    /// Writes the next piece: [`PIECE_BYTES`] or more, fewer only if it is the last.
     ///
     /// # Errors
     /// [`StoreError`]: then the part will not be there.
     pub async fn write(&mut self, piece: Bytes, until: Instant) -> Result<(), StoreError> {
-        within(until, self.pieces.put_part(PutPayload::from_bytes(piece))).await
+        let written = within(until, self.pieces.put_part(PutPayload::from_bytes(piece))).await;
+        self.or_aborted(written).await
     }
 
     /// Ends it: now the part is there, as a whole.
@@ -69,7 +74,16 @@ impl PartWriter {
     /// # Errors
     /// [`StoreError`]: then it may be there or not.
     pub async fn finish(mut self, until: Instant) -> Result<(), StoreError> {
-        within(until, self.pieces.complete()).await.map(|_| ())
+        let finished = within(until, self.pieces.complete()).await.map(|_| ());
+        self.or_aborted(finished).await
+    }
+
+    /// What was written of a part that fails would be kept, and paid for, for ever.
+    async fn or_aborted(&mut self, done: Result<(), StoreError>) -> Result<(), StoreError> {
+        if done.is_err() {
+            let _ = timeout(ABORT, self.pieces.abort()).await;
+        }
+        done
     }
 }
 

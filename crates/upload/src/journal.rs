@@ -21,6 +21,8 @@ const EXAMPLES_MAX: usize = 5;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     version: u32,
+    /// The run that wrote it: no two runs write the same.
+    run: u64,
     /// What the file is called.
     pub name: String,
     /// When the upload began.
@@ -145,6 +147,7 @@ impl State {
     pub(crate) fn new(name: String, begun_at: i64, options: Options) -> State {
         State {
             version: VERSION,
+            run: 0,
             name,
             begun_at,
             options,
@@ -189,18 +192,18 @@ pub(crate) struct Journal<'s> {
 }
 
 impl<'s> Journal<'s> {
-    /// The journal of `upload`, if there is one.
-    pub(crate) async fn open(store: &'s Store, upload: Uuid) -> Result<Option<Journal<'s>>, UploadError> {
+    /// The journal of `upload`, if there is one, as `run` goes on with it.
+    pub(crate) async fn open(store: &'s Store, upload: Uuid, run: u64) -> Result<Option<Journal<'s>>, UploadError> {
         let Some(step) = store.upload_step::<State>(upload).await? else { return Ok(None) };
         match step.state.version {
-            VERSION => Ok(Some(Journal { store, upload, steps: step.number, state: step.state })),
+            VERSION => Ok(Some(Journal { store, upload, steps: step.number, state: State { run, ..step.state } })),
             version => Err(UploadError::Version { version }),
         }
     }
 
-    /// A journal without steps.
-    pub(crate) fn new(store: &'s Store, upload: Uuid, state: State) -> Journal<'s> {
-        Journal { store, upload, steps: 0, state }
+    /// A journal without steps, as `run` begins it.
+    pub(crate) fn new(store: &'s Store, upload: Uuid, run: u64, state: State) -> Journal<'s> {
+        Journal { store, upload, steps: 0, state: State { run, ..state } }
     }
 
     /// Writes the state down: what follows may count on it.

@@ -26,7 +26,7 @@ use crate::row::{Bad, Judging};
 use crate::run::{Run, Stage};
 use crate::sift::{End, Facts, Sifting, Told};
 
-/// What is told and not written down yet, at most: pieces of 8 MiB.
+/// What is told and not written down yet, at most: a piece of 5 MiB.
 const TOLD_WAITING_MAX: usize = 1;
 /// Time kept to put down what was seen, and the journal.
 const RESERVE: Duration = Duration::from_secs(30);
@@ -125,23 +125,27 @@ impl Run<'_> {
     }
 
     async fn prepared(&mut self, Ended { end, seen }: Ended) -> Result<(), UploadError> {
+        let mut unneeded: Vec<String> = self.state().seen_kept.then(|| SEEN.to_owned()).into_iter().collect();
         match end {
             End::Whole => self.state_mut().prepared = true,
             End::Broken(line, refusal) => {
                 let state = self.state_mut();
                 state.fault = Some(Fault::of(line, &refusal));
-                for part in std::mem::take(&mut state.parts) {
-                    // Should it stay, it is in nobody's way.
-                    let _ = self.means.store.delete_part(self.upload, &part.name, self.store_until()).await;
-                }
+                unneeded.extend(std::mem::take(&mut state.parts).into_iter().map(|part| part.name));
             }
             End::Unreadable(error) => return Err(UploadError::Unreadable(error)),
             End::Enough => {
                 self.put_seen(&seen).await?;
                 self.state_mut().seen_kept = true;
+                unneeded.clear();
             }
         }
-        self.write().await
+        self.write().await?;
+        for name in unneeded {
+            // Should it stay, it is in nobody's way.
+            let _ = self.means.store.delete_part(self.upload, &name, self.store_until()).await;
+        }
+        Ok(())
     }
 
     fn next_part(&self) -> String {

@@ -9,7 +9,7 @@ use futures_util::stream::BoxStream;
 use relay_core::decode::Found;
 use relay_core::guard::{FirstSent, Guarded, Judged, MissingUid, Rules, guard};
 use relay_core::inbound::{Origin, OriginKind};
-use relay_store::{LedgerAnswer, LedgerMode, NewLine, StoreError};
+use relay_store::{LedgerAnswer, LedgerMode, LedgerWrite, NewLine, StoreError};
 
 use crate::error::UploadError;
 use crate::journal::Part;
@@ -78,8 +78,10 @@ impl Run<'_> {
         // Both lines of a measurement have the same request: it is one send.
         let invocation = format!("upload-{id}-{}-{chunk}", part.name.trim_end_matches(".json"));
         let until = self.store_until();
-        self.means.store.record(self.means.ledger, &invocation, now_ms, lines, until).await?;
-        Ok(())
+        match self.means.store.record(self.means.ledger, &invocation, now_ms, lines, until).await {
+            Err(_) if self.means.ledger.1 == LedgerWrite::BestEffort => Ok(()),
+            recorded => Ok(recorded.map(|_| ())?),
+        }
     }
 
     /// Makes a part anew of those measurements of the part at `place` that may be sent at `now_ms`; the rest goes into the quarantine.

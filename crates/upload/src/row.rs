@@ -78,12 +78,7 @@ impl Look for Judging {
         }
         match judged {
             Judged::Good(guarded) => {
-                let measurement = Measurement {
-                    text: on_one_line(guarded.text).into(),
-                    uid: guarded.uid.into(),
-                    ts_ms: guarded.ts_ms,
-                    first_sent_ms: earliest_ms(guarded.ts_ms, *first_sent),
-                };
+                let measurement = Measurement::of(&guarded, *first_sent);
                 Row::Good(Good { line, measurement, key: Key::of(&guarded, arena) })
             }
             Judged::Refused(refusal) => Row::Bad(Bad::of(line, text, refusal, *first_sent, arena)),

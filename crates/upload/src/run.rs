@@ -112,7 +112,7 @@ pub(crate) enum Next {
 /// # Errors
 /// [`UploadError`] of the store.
 pub async fn state(store: &Store, upload: Uuid) -> Result<Option<State>, UploadError> {
-    Ok(Journal::open(store, upload).await?.map(|journal| journal.state))
+    Ok(Journal::open(store, upload, 0).await?.map(|journal| journal.state))
 }
 
 /// Begins the upload `upload` of `input`, or goes on with it. Comes back with its state when it has ended or time is up.
@@ -120,11 +120,12 @@ pub async fn state(store: &Store, upload: Uuid) -> Result<Option<State>, UploadE
 /// # Errors
 /// [`UploadError`]. What was done stays done: another run goes on behind it.
 pub async fn begin(means: &Means<'_>, upload: Uuid, options: Options, input: Input) -> Result<(Ended, State), UploadError> {
-    let journal = match Journal::open(means.store, upload).await? {
+    let run = means.rng.borrow_mut().u64(..);
+    let journal = match Journal::open(means.store, upload, run).await? {
         Some(journal) => journal,
         None => {
             let state = State::new(input.name.clone(), means.clock.now_ms(), options);
-            let mut journal = Journal::new(means.store, upload, state);
+            let mut journal = Journal::new(means.store, upload, run, state);
             journal.write(Instant::now() + STORE).await?;
             journal
         }
@@ -141,7 +142,8 @@ pub async fn begin(means: &Means<'_>, upload: Uuid, options: Options, input: Inp
 /// # Errors
 /// As [`begin`]; [`UploadError::Unknown`] if it was never begun, [`UploadError::NotPrepared`] if its file is needed.
 pub async fn resume(means: &Means<'_>, upload: Uuid) -> Result<(Ended, State), UploadError> {
-    let journal = Journal::open(means.store, upload).await?.ok_or(UploadError::Unknown)?;
+    let run = means.rng.borrow_mut().u64(..);
+    let journal = Journal::open(means.store, upload, run).await?.ok_or(UploadError::Unknown)?;
     let mut run = Run { means, upload, journal, handovers: 0 };
     if run.state().fault.is_none() && !run.state().prepared {
         return Err(UploadError::NotPrepared);

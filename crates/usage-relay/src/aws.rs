@@ -40,6 +40,7 @@ pub(crate) async fn s3_access() -> Result<S3Access, Failure> {
         access_key_id: found.access_key_id().to_owned(),
         secret_access_key: found.secret_access_key().to_owned(),
         session_token: found.session_token().map(str::to_owned),
+        patience: None,
         client: None,
     })
 }

@@ -1,6 +1,7 @@
 //! What every command that reads the store shares: which store, how far back, and what could not be read.
 
 use std::io::ErrorKind;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -17,6 +18,8 @@ use crate::failure::Failure;
 use crate::figures::counted;
 use crate::terminal;
 
+/// How long five megabytes may take: a megabit a second.
+const FILES: Duration = Duration::from_secs(45);
 /// How many objects that could not be read are named; the rest are counted.
 const NAMED_MAX: usize = 10;
 
@@ -90,7 +93,19 @@ impl When {
 /// # Errors
 /// [`Failure::Usage`] if the URL names no store, [`Failure::CouldNot`] if there are no credentials for it.
 pub(crate) async fn open_store(url: &str) -> Result<Store, Failure> {
-    let access = if url.starts_with("s3:") { s3_access().await? } else { S3Access::default() };
+    open_with(url, None).await
+}
+
+/// The same, of a store that megabytes are sent to, perhaps over a slow line.
+///
+/// # Errors
+/// As [`open_store`].
+pub(crate) async fn open_store_for_files(url: &str) -> Result<Store, Failure> {
+    open_with(url, Some(FILES)).await
+}
+
+async fn open_with(url: &str, patience: Option<Duration>) -> Result<Store, Failure> {
+    let access = if url.starts_with("s3:") { S3Access { patience, ..s3_access().await? } } else { S3Access::default() };
     no_folder(url).map_or(Ok(()), |found| Err(Failure::CouldNot(found)))?;
     Store::open(url, &access).map_err(|error| match error {
         OpenError::NotAStoreUrl => Failure::Usage(error.to_string()),

@@ -32,7 +32,7 @@ use crate::clock;
 use crate::failure::Failure;
 use crate::m3ter::{M3terArguments, ensure, not_answered};
 use crate::send::read::FormatName;
-use crate::store::{When, open_store, store_failed};
+use crate::store::{When, open_store_for_files, store_failed};
 use crate::terminal;
 use crate::watch;
 
@@ -143,7 +143,7 @@ fn first_sent(text: &str) -> Result<FirstSent, String> {
 /// cannot be asked; [`Failure::Usage`] if the store or the keys are not named.
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let named: Vec<Named> = arguments.files.iter().map(|name| Named::of(name)).collect::<Result<_, _>>()?;
-    let store = open_store(&arguments.store_url).await?;
+    let store = open_store_for_files(&arguments.store_url).await?;
     let client = arguments.m3ter.client()?;
     ensure(&client).await?;
     let uploads = Uploads { store: &store, client: &client, arguments: &arguments };
@@ -279,10 +279,7 @@ fn failed(error: &UploadError, upload: Uuid) -> Failure {
     let goes_on = format!("the same command goes on with upload {upload}");
     match error {
         UploadError::Store(error) => store_failed(error),
-        UploadError::NotAnswered(error) => match not_answered(error) {
-            Failure::CouldNot(text) => Failure::CouldNot(format!("{text}; {goes_on}")),
-            failure => failure,
-        },
+        UploadError::NotAnswered(error) => Failure::CouldNot(format!("{}; {goes_on}", not_answered(error))),
         UploadError::NotTaken { .. } | UploadError::Unsure | UploadError::Unreadable(_) => {
             Failure::CouldNot(format!("{}; {goes_on}", chain(error)))
         }

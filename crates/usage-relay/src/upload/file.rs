@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::failure::Failure;
 use crate::send::read;
-use crate::store::{open_store, store_failed};
+use crate::store::{open_store_for_files, store_failed};
 use crate::terminal;
 
 /// Bytes read at once to know a file by its content.
@@ -70,16 +70,15 @@ impl Named {
 
     /// Says under which id it is begun, where that is needed to go on with it: a pipe cannot be read again.
     pub(super) fn begins(&self, upload: Uuid) {
-        if matches!(self, Named::Path(path) if path.as_os_str() == "-") {
-            terminal::complain(&format!("standard input is upload {upload}; once it is read, --resume goes on with it"));
+        if matches!(self, Named::Path(path) if comes_once(path)) {
+            terminal::complain(&format!("{} is upload {upload}; once it is read, --resume goes on with it", self.name()));
         }
     }
 
     /// What tells its content from any other.
     pub(super) async fn digest(&self) -> Result<Vec<u8>, Failure> {
         match self {
-            // What comes through a pipe comes once: it is new.
-            Named::Path(path) if path.as_os_str() == "-" => Ok(fastrand::u128(..).to_le_bytes().to_vec()),
+            Named::Path(path) if comes_once(path) => Ok(fastrand::u128(..).to_le_bytes().to_vec()),
             Named::Path(path) => {
                 let could_not = |error: &std::io::Error| read::unreadable(&Source::at(path), error);
                 let mut file = File::open(path).map_err(|error| could_not(&error))?;
@@ -114,8 +113,13 @@ impl Named {
         let Named::Object { bucket, url, key } = self else {
             return Err(Failure::Usage("expected an object of a bucket".to_owned()));
         };
-        let files = open_store(bucket).await?;
+        let files = open_store_for_files(bucket).await?;
         let found = files.given(key).await.map_err(|error| store_failed(&error))?;
         found.map(|found| (files, found)).ok_or_else(|| Failure::CouldNot(format!("there is no {url}")))
     }
+}
+
+/// Whether what is at `path` can be read only once, as a pipe: it is new each time.
+fn comes_once(path: &Path) -> bool {
+    path.as_os_str() == "-" || !std::fs::metadata(path).is_ok_and(|about| about.is_file())
 }
