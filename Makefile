@@ -32,7 +32,7 @@ NODE_PACKAGES := .local/node/node_modules/.package-lock.json
 BENCH_PEERS := $(if $(ONLY),$(findstring node,$(ONLY))$(findstring powertools,$(ONLY))$(findstring m3ter-sdk,$(ONLY)),all)
 BENCH_NODE_PACKAGES := .local/bench-node/node_modules/.package-lock.json
 
-FUNCTIONS := ingest-relay dead-letter ingest-watch
+FUNCTIONS := ingest-relay dead-letter ingest-watch bulk-upload
 AUDITABLE := PATH="$(CURDIR)/$(CARGO_AUDITABLE_FOLDER)/bin:$$PATH"
 
 .DEFAULT_GOAL := help
@@ -164,9 +164,10 @@ tools:
 chromium:
 	@$(PYTHON) infra/local/debian.py chromium=chromium
 
-# Everything that is installed from PyPI has an exact version and a hash for each file, for every Python from 3.10 on (LocalStack's for
-# 3.13 alone: nothing of its fits together for every later one); what is asked for stands in requirements.txt beside it. cargo's tools
-# come by version too: crates.io's index has the hash of each, and its lock file those of what it needs (--locked).
+# Python tools go by hash, cargo tools by version and lock file. Everything from PyPI has an exact version and a hash for each file, for
+# every Python from 3.10 on (LocalStack's for 3.13 alone: nothing of its fits together for every later one); what is asked for stands in
+# requirements.txt beside it. cargo install --locked takes the version named above, of which crates.io's index has the hash, and of what
+# it needs the versions and hashes in its own lock file.
 UV_VERSION := 0.13.9
 PINNED := infra/local infra/sam infra/localstack tests/bench/peers
 pins: $(addprefix pins-of-,$(subst /,~,$(PINNED))) ## pin what the requirements.txt files bring in: after a change to one of them

@@ -148,9 +148,9 @@ def _chips(names: Sequence[str], across: float) -> Iterator[str]:
     room = (across - 2 * PAD) / CHIPS_ABREAST
     yield _text("small dim", across - PAD, PAD + 11, f"their states come {FROM_AWS}", "end")
     for place, name in enumerate(names):
-        x, y = PAD + place % CHIPS_ABREAST * room, PAD + 21 + place // CHIPS_ABREAST * 26
-        yield f'<rect class="chip" x="{x:.1f}" y="{y}" width="{room - GAP:.1f}" height="21" rx="4"/>'
-        yield _text("tiny dim", x + 8, y + 14, fitted(name, 10, room - GAP - 16))
+        x, y = PAD + place % CHIPS_ABREAST * room, PAD + 21 + place // CHIPS_ABREAST * 23
+        yield f'<rect class="chip" x="{x:.1f}" y="{y}" width="{room - GAP:.1f}" height="19" rx="4"/>'
+        yield _text("tiny dim", x + 8, y + 13, fitted(name, 10, room - GAP - 16))
 
 
 def _numbers(found: list[tuple[Drawn, str, Series | None]], across: float, down: float) -> Iterator[str]:

@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-RELAY, DEAD_LETTER, INGEST_WATCH = "", "DeadLetter", "IngestWatch"
+RELAY, DEAD_LETTER, INGEST_WATCH, BULK_UPLOAD = "", "DeadLetter", "IngestWatch", "BulkUpload"
 """What the outputs of each function begin with in the template: `FunctionName`, `DeadLetterFunctionName` and so on."""
-FUNCTIONS = (RELAY, DEAD_LETTER, INGEST_WATCH)
+FUNCTIONS = (RELAY, DEAD_LETTER, INGEST_WATCH, BULK_UPLOAD)
 
 BEGINS = "START RequestId: "
 """What Lambda writes before an invocation's own lines, followed by its id and a version."""

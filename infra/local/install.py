@@ -14,10 +14,10 @@ Only the standard library is used here, and nothing of ours: this runs before th
 """
 
 import hashlib
+import importlib.util
 import shutil
 import subprocess
 import sys
-import venv
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -31,10 +31,12 @@ ASKED_FOR = {
 """Where each of the folders in `.local` has its requirements."""
 STAMP = LOCAL / "venv" / "installed"
 OLDEST_PYTHON = (3, 10)
+NEEDED_MODULES = ("venv", "ensurepip")
+"""What makes a virtual environment with pip in it. Debian has both in a package of their own."""
 
 
 def main(arguments: list[str]) -> int:
-    """Installs what is not installed yet. Exit code 0, pip's, 1 for a Python that is too old, or 2 for a name not known here."""
+    """Installs what is not installed yet. Exit code 0, pip's, 1 for a Python that will not do, or 2 for a name not known here."""
     if sys.version_info < OLDEST_PYTHON:
         needed, found = ".".join(map(str, OLDEST_PYTHON)), ".".join(map(str, sys.version_info[:3]))
         print(f"Python {needed} or newer is needed, and {sys.executable} is {found}: try make PYTHON=python3.12", file=sys.stderr)
@@ -47,6 +49,17 @@ def main(arguments: list[str]) -> int:
     stamp = folder / STAMP.name
     if stamp.is_file() and stamp.read_text() == wanted:
         return 0
+    if missing := [module for module in NEEDED_MODULES if importlib.util.find_spec(module) is None]:
+        version = ".".join(map(str, sys.version_info[:2]))
+        print(
+            f"{sys.executable} has no {' and no '.join(missing)}, which make its virtual environments: on Debian and Ubuntu run "
+            f"`sudo apt install python3-venv` (python{version}-venv for a Python beside the system's); elsewhere install a "
+            "Python with its whole standard library, and try make PYTHON=/its/python3",
+            file=sys.stderr,
+        )
+        return 1
+    import venv
+
     print(f"installing Python tools into .local/{name} (once, less than a minute)", file=sys.stderr, flush=True)
     shutil.rmtree(folder, ignore_errors=True)
     venv.create(folder, with_pip=True)

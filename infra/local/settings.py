@@ -29,6 +29,8 @@ DEAD_LETTER_BINARY = LAMBDA / "dead-letter" / "bootstrap"
 """The same of the function that drains the dead-letter queue."""
 INGEST_WATCH_BINARY = LAMBDA / "ingest-watch" / "bootstrap"
 """The same of the function that looks at the quarantine."""
+BULK_UPLOAD_BINARY = LAMBDA / "bulk-upload" / "bootstrap"
+"""The same of the function that sends files."""
 COMMAND_BINARY = _TARGET / "debug" / "usage-relay"
 """The command line. A debug build, because the workspace's tests need one anyway."""
 

@@ -22,7 +22,15 @@ from infra.local.emulator import Emulator, emulator, failed_invocations
 from infra.local.package import shipped
 from infra.local.processes import environment
 from infra.local.sandbox import Sandbox, sandbox
-from infra.local.settings import DEAD_LETTER_BINARY, FUNCTION_BINARY, INGEST_WATCH_BINARY, LOCAL, ORG_ID, require
+from infra.local.settings import (
+    BULK_UPLOAD_BINARY,
+    DEAD_LETTER_BINARY,
+    FUNCTION_BINARY,
+    INGEST_WATCH_BINARY,
+    LOCAL,
+    ORG_ID,
+    require,
+)
 from infra.local.stack import client, deployed
 from infra.local.steps import say, step
 
@@ -114,7 +122,12 @@ def local(
                 aws = stack.enter_context(serve(logs, files))
             with step("deploy template.yaml"):
                 chosen = _parameters(m3ter) | dict(parameters or {})
-                functions = {"ingest-relay": binary, "dead-letter": DEAD_LETTER_BINARY, "ingest-watch": INGEST_WATCH_BINARY}
+                functions = {
+                    "ingest-relay": binary,
+                    "dead-letter": DEAD_LETTER_BINARY,
+                    "ingest-watch": INGEST_WATCH_BINARY,
+                    "bulk-upload": BULK_UPLOAD_BINARY,
+                }
                 zips = {name: shipped(require(built)) for name, built in functions.items()}
                 outputs = stack.enter_context(deployed(aws, zips, chosen))
                 running = Local(emulator=aws, sandbox=m3ter, outputs=outputs, logs=logs)
@@ -144,6 +157,7 @@ def _keep_output(running: Local) -> None:
             function.RELAY: "function.log",
             function.DEAD_LETTER: "dead-letter.log",
             function.INGEST_WATCH: "ingest-watch.log",
+            function.BULK_UPLOAD: "bulk-upload.log",
         }
         lines = {name: running.function_output(which) for which, name in files.items()}
     except (BotoCoreError, ClientError) as error:

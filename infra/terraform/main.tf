@@ -13,7 +13,7 @@ terraform {
 
 locals {
   repository = "${path.module}/../.."
-  functions  = toset(["ingest-relay", "dead-letter", "ingest-watch"])
+  functions  = toset(["ingest-relay", "dead-letter", "ingest-watch", "bulk-upload"])
 
   # Named after their content: a zip that changed is another object, which is what makes CloudFormation deploy it.
   zips = { for name in local.functions : name => "${local.repository}/target/lambda/${name}.zip" }

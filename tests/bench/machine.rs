@@ -11,6 +11,7 @@ pub(crate) struct Machine {
     pub(crate) cpu: String,
     pub(crate) cores: usize,
     pub(crate) memory_mib: u64,
+    /// Its name and release, such as `Linux 6.18`: what comes behind says who built it, and nothing about speed.
     pub(crate) kernel: String,
     pub(crate) rustc: String,
     pub(crate) node: String,
@@ -38,7 +39,7 @@ impl Machine {
             cpu: line("/proc/cpuinfo", "model name"),
             cores: std::thread::available_parallelism().map_or(0, usize::from),
             memory_mib: memory.split(' ').next().and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) / 1_024,
-            kernel: told("uname", &["-sr"]),
+            kernel: release(&told("uname", &["-sr"])),
             rustc: told("rustc", &["--version"]),
             node: told("node", &["--version"]),
             python: told(python, &["--version"]),
@@ -52,6 +53,15 @@ impl Machine {
     pub(crate) fn line(&self) -> String {
         let Machine { cpu, cores, memory_mib, kernel, rustc, date, commit, .. } = self;
         format!("{cpu}, {cores} cores, {} GiB, {kernel}, {rustc}; {commit}, {date}", (memory_mib + 512) / 1_024)
+    }
+}
+
+/// `Linux 6.18` of `Linux 6.18.44-distribution`.
+fn release(kernel: &str) -> String {
+    let mut parts = kernel.split(['.', '-', '+']);
+    match (parts.next(), parts.next()) {
+        (Some(major), Some(minor)) => format!("{major}.{minor}"),
+        _ => kernel.to_owned(),
     }
 }
 
@@ -71,5 +81,18 @@ mod tests {
         assert!(machine.cores > 0 && machine.memory_mib > 0 && machine.kernel.starts_with("Linux"));
         assert_eq!((machine.date.as_str(), machine.python.as_str()), ("2026-09-21", ""));
         assert!(machine.line().contains("cores"));
+    }
+
+    #[test]
+    fn of_the_kernel_only_name_and_release_are_told() {
+        for (told, expected) in [
+            ("Linux 6.18.44-azure", "Linux 6.18"),
+            ("Linux 6.1-generic", "Linux 6.1"),
+            ("Darwin 24.6.0", "Darwin 24.6"),
+            ("Linux 7", "Linux 7"),
+            ("", ""),
+        ] {
+            assert_eq!(release(told), expected);
+        }
     }
 }

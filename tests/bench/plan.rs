@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use relay_store::{AccountLine, MeterLine, S3Access, Store, StoredCatalogue};
-use runtime_api::epoch_ms;
+use runtime_api::{FunctionSpec, epoch_ms};
 use tokio::time::Instant;
 
 use crate::contender::{Places, Who};
@@ -62,27 +62,40 @@ pub(crate) struct Plan {
     pub(crate) cold: bool,
     pub(crate) plain: bool,
     pub(crate) tls: bool,
+    pub(crate) work: bool,
+    /// Other builds of the function, measured with every default on, each by the name of its file.
+    pub(crate) others: Vec<PathBuf>,
     pub(crate) svg: Option<PathBuf>,
 }
 
-const USAGE: &str =
-    "expected: bench [--quick] [--runs N] [--only relay,floor,…] [--no-cold] [--no-plain] [--no-tls] [--svg FILE]";
+const USAGE: &str = "expected: bench [--quick] [--runs N] [--only relay,floor,…] [--other FILE] [--no-work] [--no-cold] [--no-plain] [--no-tls] [--svg FILE]";
 
 impl Plan {
     /// Reads the command line.
     pub(crate) fn parse(arguments: &[&str]) -> Result<Plan, String> {
-        let mut plan =
-            Plan { quick: false, rounds: ROUNDS, who: Who::ALL.to_vec(), cold: true, plain: true, tls: true, svg: None };
+        let mut plan = Plan {
+            quick: false,
+            rounds: ROUNDS,
+            who: Who::ALL.to_vec(),
+            cold: true,
+            plain: true,
+            tls: true,
+            work: true,
+            others: Vec::new(),
+            svg: None,
+        };
         let mut rounds = None;
         let mut arguments = arguments.iter();
         while let Some(argument) = arguments.next() {
             match *argument {
                 "--quick" => plan.quick = true,
+                "--no-work" => plan.work = false,
                 "--no-cold" => plan.cold = false,
                 "--no-plain" => plan.plain = false,
                 "--no-tls" => plan.tls = false,
                 "--runs" => rounds = Some(positive(arguments.next()).ok_or("expected --runs with a number above 0")?),
                 "--only" => plan.who = names(arguments.next().copied().unwrap_or_default())?,
+                "--other" => plan.others.push(arguments.next().ok_or("expected --other with a build of the function")?.into()),
                 "--svg" => plan.svg = Some(arguments.next().ok_or("expected --svg with a file")?.into()),
                 other => return Err(format!("{other} is not understood; {USAGE}")),
             }
@@ -137,7 +150,7 @@ impl Plan {
     fn shapes(&self) -> Vec<(Shape, bool)> {
         let plain: &[Shape] = if self.quick { &QUICK } else { &SHAPES };
         let tls: &[Shape] = if self.quick { &[REFERENCE] } else { &SHAPES_TLS };
-        let wanted = |tls| if tls { self.tls } else { self.plain };
+        let wanted = |tls| self.work && if tls { self.tls } else { self.plain };
         let both = plain.iter().map(|shape| (*shape, false)).chain(tls.iter().map(|shape| (*shape, true)));
         both.filter(|(_, tls)| wanted(*tls)).collect()
     }
@@ -151,7 +164,13 @@ impl Plan {
             warm_ups: if who.is_compiled() { 3.max(events / 2) } else { 5.max(events) },
             events: if who.is_compiled() { events } else { events.div_ceil(2) },
         };
-        self.who.iter().copied().filter(|who| wanted(*who)).map(contender).collect()
+        let ours = self.who.iter().copied().filter(|who| wanted(*who)).map(contender);
+        let others = self.others.iter().map(|binary| {
+            let relay = contender(Who::Relay);
+            let name = binary.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            Contender { name, spec: FunctionSpec { binary: binary.clone(), ..relay.spec }, ..relay }
+        });
+        ours.chain(others).collect()
     }
 
     fn places(&self, root: &Path) -> Result<Places, BenchError> {
@@ -209,7 +228,7 @@ async fn put_catalogue(sink: &SinkProcess) -> Result<(), BenchError> {
         endpoint: Some(sink.ports().url(false)),
         access_key_id: "test".into(),
         secret_access_key: "test".into(),
-        session_token: None,
+        ..S3Access::default()
     };
     let last_seen_ms = i64::try_from(epoch_ms()).unwrap_or(i64::MAX);
     let field = |(category, code): &(&str, &str)| ((*category).into(), (*code).into());
@@ -254,7 +273,8 @@ mod tests {
         assert_eq!(plan.svg, Some("a.svg".into()));
         assert_eq!(Plan::parse(&[]).unwrap().rounds, 15);
         assert_eq!(Plan::parse(&["--quick", "--runs", "7"]).unwrap().rounds, 7);
-        for wrong in [&["--runs", "0"][..], &["--runs"], &["--only", "relay,rust"], &["--fast"], &["--svg"]] {
+        assert_eq!(Plan::parse(&["--other", "a", "--other", "b"]).unwrap().others, [PathBuf::from("a"), "b".into()]);
+        for wrong in [&["--runs", "0"][..], &["--runs"], &["--only", "relay,rust"], &["--fast"], &["--svg"], &["--other"]] {
             assert!(Plan::parse(wrong).is_err(), "{wrong:?}");
         }
     }

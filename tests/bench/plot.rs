@@ -56,7 +56,7 @@ pub(crate) fn svg(report: &Report) -> String {
             "small dim",
             (MARGIN, 44.0),
             "start",
-            "logarithmic; in brackets, how many times usage-relay's with every default on",
+            "logarithmic; in brackets, × usage-relay's: medians of the rounds' ratios",
         );
         grid(&mut out, &scale, bottom);
         for (row, one) in work.contenders.iter().enumerate() {
@@ -69,7 +69,7 @@ pub(crate) fn svg(report: &Report) -> String {
         "tiny dim",
         (MARGIN, height - 26.0),
         "start",
-        &format!("medians of {} interleaved runs; make bench", report.rounds),
+        &format!("medians of {} interleaved rounds; make bench", report.rounds),
     );
     text(&mut out, "tiny dim", (MARGIN, height - 12.0), "start", &report.machine.line());
     out.push_str("</svg>\n");

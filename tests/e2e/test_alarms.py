@@ -43,6 +43,9 @@ RELAY_RINGS_AT_ONCE = {
 M3TERS_EVENTS_LAST_S = 28 * 24 * 3600
 """How long m3ter keeps its events."""
 
+DONE = ["Find", "Free", "Keep", "Make", "Mend", "Put", "Raise", "Read", "Replay", "See"]
+"""What an operator does first when an alarm rings, as its description begins to say it."""
+
 SQS_IN_FLIGHT_MAX = 120_000
 """Messages of a standard queue that can be received and not yet deleted."""
 
@@ -63,19 +66,29 @@ def test_an_alarm_is_about_a_metric_that_its_function_prints_with_these_dimensio
 
 
 def test_each_alarm_says_where_to_read_what_to_do_and_it_stands_there(template: dict[str, Any]) -> None:
-    operating = (ROOT / "docs" / "OPERATING.md").read_text().splitlines()
+    operating, files = ((ROOT / "docs" / name).read_text().splitlines() for name in ("OPERATING.md", "FILES.md"))
     named = set()
     for name, alarm in stack.alarms(template).items():
-        found = re.search(r'\. See docs/OPERATING\.md, "(.+)"\.$', alarm["AlarmDescription"])
+        found = re.search(r'\. See docs/(OPERATING|FILES)\.md, "(.+)"\.$', alarm["AlarmDescription"])
         assert found, name
-        assert f"### {found.group(1)}" in operating, name
+        document, title = found.groups()
+        assert f"### {title}" in (operating if document == "OPERATING" else files), name
         # The table leads there from the name that CloudWatch shows.
-        anchor = re.sub(r"[^a-z0-9 -]", "", found.group(1).lower()).replace(" ", "-")
+        anchor = re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-")
         rows = [row for row in operating if row.startswith(f"| `{name.removesuffix('Alarm')}` |")]
         assert len(rows) == 1, name
-        assert f"(#{anchor})" in rows[0], name
-        named.add(found.group(1))
+        place = "" if document == "OPERATING" else f"{document}.md"
+        assert f"({place}#{anchor})" in rows[0], name
+        named.add(title)
     assert len(named) == len(stack.alarms(template))
+
+
+def test_each_alarm_says_what_happened_and_then_what_to_do_before_it_says_where_to_read_more(template: dict[str, Any]) -> None:
+    for name, alarm in stack.alarms(template).items():
+        said, _, _ = alarm["AlarmDescription"].partition(" See docs/")
+        happened, *advice = [re.findall(r"[\w']+", sentence) for sentence in re.split(r"(?<=\.) ", said)]
+        assert said.endswith(".") and happened[0] not in DONE, name
+        assert any(words[0] in DONE and len(words) > 3 for words in advice), f"{name}: {said}"
 
 
 def test_an_alarm_looks_no_further_back_than_cloudwatch_lets_it(template: dict[str, Any]) -> None:

@@ -1,9 +1,10 @@
-"""What doctor asks AWS is signed as AWS's own Python SDK signs it.
+"""What doctor asks AWS: signed as AWS's own Python SDK signs it, and allowed by the permissions that its help names.
 
-Emulators take any signature, and doctor signs four of its questions without an SDK. So each question is caught, and signed again.
+Emulators take any signature and ask for no permission, and doctor signs four of its questions without an SDK. So each is caught.
 """
 
 import json
+import re
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -44,7 +45,7 @@ class Asked:
 
 @contextmanager
 def _aws() -> Iterator[tuple[str, list[Asked]]]:
-    """An AWS that has a stack with a function and nothing else, and what it was asked."""
+    """An AWS that has a stack with a function and an empty bucket, and nothing else, and what it was asked."""
     asked: list[Asked] = []
 
     class Answer(BaseHTTPRequestHandler):
@@ -57,12 +58,17 @@ def _aws() -> Iterator[tuple[str, list[Asked]]]:
                 status, text = 200, "<R><PhysicalResourceId>relay-Function-1</PhysicalResourceId></R>"
             elif self.path.endswith("/configuration"):
                 status, text = 200, json.dumps({"State": "Active", "Timeout": 60, "Environment": {"Variables": SETTINGS}})
+            elif self.path.startswith("/bucket?"):
+                status, text = 200, "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
+            elif self.path.startswith("/bucket/"):
+                status, text = (200, "") if self.command == "PUT" else (404, "<Error><Code>NoSuchKey</Code></Error>")
             self.send_response(status)
             self.send_header("Content-Length", str(len(text)))
+            self.send_header("ETag", '"1"')
             self.end_headers()
             self.wfile.write(text.encode())
 
-        do_GET = do_POST = _any
+        do_GET = do_POST = do_PUT = _any
 
         def log_message(self, *_: Any) -> None:
             pass
@@ -78,6 +84,39 @@ def _aws() -> Iterator[tuple[str, list[Asked]]]:
         server.server_close()
 
 
+def _doctor(token: str | None, *more: str) -> tuple[subprocess.CompletedProcess[str], list[Asked]]:
+    """What doctor says of that AWS, and what it asked."""
+    with _aws() as (url, asked):
+        env = {
+            "AWS_ENDPOINT_URL": url,
+            "AWS_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": KEY_ID,
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+        }
+        env |= {"AWS_SESSION_TOKEN": token} if token else {}
+        argv = [require(COMMAND_BINARY), "doctor", "--stack-name", "relay", "--json", *more]
+        return subprocess.run(argv, env=env, capture_output=True, text=True, timeout=DEADLINE_S), asked
+
+
+def _permission(asked: Asked) -> str | None:
+    """The permission that a question needs. None of one that needs none: what time it is."""
+    if "authorization" not in asked.headers:
+        return None
+    target = asked.headers.get("x-amz-target", "")
+    if target:
+        service, action = target.split(".")
+        return f"{service.removeprefix('Amazon').lower()}:{action}"
+    found = {
+        "Action=DescribeStackResource&": "cloudformation:DescribeStackResource",
+        "/configuration": "lambda:GetFunctionConfiguration",
+        "/event-source-mappings/": "lambda:ListEventSourceMappings",
+        "/bucket?": "s3:ListBucket",
+        "/bucket/": f"s3:{asked.method.capitalize()}Object",
+    }
+    (one,) = [permission for part, permission in found.items() if part in asked.path]
+    return one
+
+
 def _signed_again(asked: Asked, service: str, token: str | None) -> str:
     """The signature that AWS's SDK for Python makes of the same request."""
     names = asked.headers["authorization"].split("SignedHeaders=")[1].split(",")[0].split(";")
@@ -91,16 +130,7 @@ def _signed_again(asked: Asked, service: str, token: str | None) -> str:
 
 @pytest.mark.parametrize("token", [None, TOKEN])
 def test_what_doctor_asks_is_signed_as_awss_own_sdk_signs_it(token: str | None) -> None:
-    with _aws() as (url, asked):
-        env = {
-            "AWS_ENDPOINT_URL": url,
-            "AWS_REGION": REGION,
-            "AWS_ACCESS_KEY_ID": KEY_ID,
-            "AWS_SECRET_ACCESS_KEY": SECRET,
-        }
-        env |= {"AWS_SESSION_TOKEN": token} if token else {}
-        argv = [require(COMMAND_BINARY), "doctor", "--stack-name", "relay", "--json"]
-        done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=DEADLINE_S)
+    done, asked = _doctor(token)
     assert done.returncode == 1, "that AWS has no queue and no secret"
     assert SECRET not in done.stdout + done.stderr and KEY_ID not in done.stdout + done.stderr
     services = {"Action=": "cloudformation", "/functions/": "lambda", "/event-source-mappings/": "lambda"}
@@ -117,3 +147,15 @@ def test_what_doctor_asks_is_signed_as_awss_own_sdk_signs_it(token: str | None) 
         assert authorization.endswith(f"Signature={_signed_again(one, service, token)}"), one.path
         checked.add(next((part for part in services if part in one.path), "secret"))
     assert checked == {"Action=", "/functions/", "/event-source-mappings/", "secret"}
+
+
+def test_the_permissions_that_help_names_are_those_that_doctor_uses() -> None:
+    told = subprocess.run([require(COMMAND_BINARY), "doctor", "--help"], capture_output=True, text=True, check=True).stdout
+    named = re.findall(r"\b([a-z0-9]+:[A-Z][A-Za-z]+)", told)
+    without_key = [permission for permission in named if not permission.startswith("kms:")]
+    writing = without_key.index("s3:PutObject")
+    for more, expected in [((), without_key[:writing]), (("--write",), without_key)]:
+        _, asked = _doctor(None, *more)
+        used = {permission for permission in map(_permission, asked) if permission}
+        assert used == set(expected), more
+    assert named[-2:] == ["kms:Decrypt", "kms:GenerateDataKey"], "which no emulator asks for"

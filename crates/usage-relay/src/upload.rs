@@ -41,7 +41,7 @@ const RUN: Duration = Duration::from_secs(7 * 86_400);
 
 const EXAMPLES: &str = "\
 Examples:
-  usage-relay upload usage.ndjson.gz --store-url \"$STORE_URL\" --org-id \"$M3TER_ORG_ID\"
+  usage-relay upload usage.ndjson.gz --store-url \"$STORE_URL\" --org-id \"$ORG_ID\"
   usage-relay upload backfill-*.csv --first-sent never     # old usage, of which nothing was sent before
   usage-relay upload s3://exports/usage.ndjson.zst --mint content
   usage-relay upload --resume 3f0c6a0e-6a3b-5d0e-9d0c-0d8f5a1b2c3d
@@ -59,8 +59,8 @@ it; 2 store or m3ter did not answer, the same command goes on; 64 the command li
 
 /// Upload files to m3ter: backfills, corrections, and what batch systems write.
 ///
-/// Reads what `send` reads, and Parquet: newline-delimited JSON, a JSON array, {"measurements":[…]} or CSV, plain or packed with gzip or
-/// zstd.
+/// Reads what `send` reads: newline-delimited JSON, a JSON array, {"measurements":[…]} or CSV, plain or packed with gzip or zstd, and
+/// Parquet.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {

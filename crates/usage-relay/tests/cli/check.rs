@@ -318,6 +318,17 @@ fn where_nothing_can_be_read_behind_a_fault_it_is_a_finding_and_the_check_is_not
 }
 
 #[test]
+fn the_line_of_a_finding_in_parquet_is_the_number_of_its_row() {
+    let parquet = &include_bytes!("../../../files/src/parquet/by_pyarrow.parquet")[..];
+    let output = file(parquet, &["--json"]);
+    assert_eq!(reasons(&output), owned([(3, "UidMissing")]));
+    assert_eq!(told(&output).1["measurements"], 3);
+    let broken = file(&parquet[..parquet.len() / 2], &["--json"]);
+    assert_eq!((broken.status.code(), reasons(&broken)), (Some(1), owned([(1, "EnvelopeInvalid")])));
+    assert_eq!(reasons(&piped(parquet, &["--json"])), owned([(1, "EnvelopeInvalid")]), "a pipe has no end to begin with");
+}
+
+#[test]
 fn what_stands_behind_bytes_that_are_no_text_and_a_line_too_long_is_checked_too() {
     let long = format!("{{\"x\":\"{}\"}}", "x".repeat(1_100_000));
     let text = [&b"\xff\n"[..], long.as_bytes(), b"\n", good("u").as_bytes(), b"\n{}\n"].concat();

@@ -330,7 +330,7 @@ fn what_does_not_answer_or_cannot_be_is_named_with_the_right_exit_code() {
         (store.to_vec(), 64, "--queue-url <URL>"),
         (queue.to_vec(), 64, "--store-url <URL>"),
         ([queue, &["--store-url", "https://bucket"]].concat(), 64, "expected a store URL"),
-        ([queue, &["--store-url", "file:///no/such/folder"]].concat(), 2, "the store's folder cannot be used"),
+        ([queue, &["--store-url", "file:///no/such/folder"]].concat(), 2, "there is no folder /no/such/folder"),
         ([store, &["--queue-url", "usage"]].concat(), 64, "expected a queue URL"),
         ([&own[..], &["--since", "25h"]].concat(), 64, "expected --since to be at most 24h ago"),
         ([&own[..], &["--since", "2999-01-01"]].concat(), 64, "expected --since to be at most 24h ago"),

@@ -57,7 +57,7 @@ fn what_does_not_answer_or_cannot_be_is_named_with_the_right_exit_code() {
         ("http://127.0.0.1:9", store_url.as_str(), &[][..], 2, "cannot get a token at http://127.0.0.1:9/"),
         (&url, &store_url, &["--organisation", "other"], 2, "HTTP 403"),
         (&url, "https://bucket", &[], 64, "expected a store URL"),
-        (&url, "file:///no/such/folder", &[], 2, "the store's folder cannot be used"),
+        (&url, "file:///no/such/folder", &[], 2, "there is no folder /no/such/folder"),
         (&url, &store_url, &["--messages", "5000"], 64, "measurements a message"),
     ] {
         let output = demo(&queue, sandbox_url, store_url, more);

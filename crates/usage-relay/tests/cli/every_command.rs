@@ -6,12 +6,11 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Output, Stdio};
 
-use m3ter_sandbox::{AccountRequest, Category, MeterRequest, Options, Sandbox};
+use m3ter_sandbox::AccountRequest;
 use relay_store::{AccountLine, LedgerAnswer, MeterLine, StoredCatalogue};
 use serde_json::Value;
-use tokio::net::TcpListener;
-use tokio::sync::oneshot;
 
+use crate::m3ter_given::M3ter;
 use crate::queue_stub::{QueueStub, Script};
 use crate::store_given::{Given, START_MS, entry, measurement, qid};
 
@@ -43,6 +42,8 @@ pub(crate) fn line(typed: &str) -> (&'static [&'static str], Ends) {
     match typed {
         "check" => (&["{file}"], Ends::Alone),
         "send" => (&["{file}", "--queue-url", "{queue}"], Ends::Alone),
+        // Some tests run it twice over the same store.
+        "upload" => (&["{file}", "--first-sent", "never", "--again"], Ends::Alone),
         "explain" => (&["u-1", "--since", "2026-05-30"], Ends::Alone),
         "quarantine list" => (&["--since", "2026-05-30"], Ends::Alone),
         "quarantine show" => (&["u-1", "--since", "2026-05-30"], Ends::Alone),
@@ -53,6 +54,10 @@ pub(crate) fn line(typed: &str) -> (&'static [&'static str], Ends) {
         "reconcile" => (&["--day", "2026-05-31", "--org-id", "sandbox-org"], Ends::Alone),
         "watch" => (&["--once", "--org-id", "sandbox-org"], Ends::Alone),
         "catalogue" => (&[], Ends::Alone),
+        "jobs list" => (&[], Ends::Alone),
+        "jobs show" => (&["{job}"], Ends::Alone),
+        "jobs wait" => (&["{job}"], Ends::Alone),
+        "jobs original" => (&["{job}", "--output", "{new}"], Ends::Alone),
         "doctor" => (&["--function-name", "relay", "--timeout-s", "5"], Ends::Alone),
         "cost" => (&["--per-second", "100"], Ends::Alone),
         "sandbox" => (&[], Ends::Told),
@@ -80,10 +85,10 @@ pub(crate) fn leaves() -> Vec<(String, bool)> {
 pub(crate) struct World {
     pub(crate) given: Given,
     pub(crate) queue: QueueStub,
-    m3ter: String,
+    m3ter: M3ter,
+    /// A file that was uploaded to m3ter.
+    job: String,
     exported: std::path::PathBuf,
-    _runtime: tokio::runtime::Runtime,
-    _stop: oneshot::Sender<()>,
 }
 
 impl World {
@@ -99,19 +104,11 @@ impl World {
         let exported = given.folder.path().join("exported.ndjson");
         let output = given.run(&["quarantine", "export", "--output", exported.to_str().unwrap()]);
         assert!(output.status.success(), "{output:?}");
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let (stop, stopped) = oneshot::channel::<()>();
-        let m3ter = runtime.block_on(async {
-            let sandbox = Sandbox::open(Options::default()).unwrap();
-            // What the catalogue has, or m3ter would have lost it.
-            sandbox.create_meter(MeterRequest::new("api").field(Category::Measure, "calls")).unwrap();
-            sandbox.create_account(AccountRequest::new("acme")).unwrap();
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let url = format!("http://{}", listener.local_addr().unwrap());
-            tokio::spawn(sandbox.serve(listener, async { drop(stopped.await) }));
-            url
-        });
-        Self { given, queue, m3ter, exported, _runtime: runtime, _stop: stop }
+        let m3ter = M3ter::processing(None);
+        // What the catalogue has, or m3ter would have lost it.
+        m3ter.sandbox.create_account(AccountRequest::new("acme")).unwrap();
+        let job = m3ter.uploaded("usage.json", "[]");
+        Self { given, queue, m3ter, job, exported }
     }
 
     /// The command `typed`, as [`line`] has it, with all that it needs.
@@ -128,11 +125,12 @@ impl World {
             "{queue}" => self.queue.queue_url(),
             "{store}" => store.clone(),
             "{qid}" => qid("u-1").to_string(),
+            "{job}" => self.job.clone(),
             word => word.to_owned(),
         };
         let mut command = Command::new(env!("CARGO_BIN_EXE_usage-relay"));
         command.env_clear().args(typed.split(' ')).args(words.iter().map(|word| fill(word))).stdin(Stdio::null());
-        command.env("STORE_URL", &store).env("M3TER_API_URL", &self.m3ter).env("M3TER_ORG_ID", "sandbox-org");
+        command.env("STORE_URL", &store).env("M3TER_API_URL", &self.m3ter.url).env("M3TER_ORG_ID", "sandbox-org");
         command.env("M3TER_ACCESS_KEY_ID", "sandbox").env("M3TER_API_SECRET", "sandbox-secret");
         command.env("AWS_ENDPOINT_URL", self.queue.endpoint()).env("AWS_EC2_METADATA_DISABLED", "true");
         command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test").env("AWS_REGION", "eu-west-1");
@@ -238,7 +236,7 @@ fn help_is_printed_or_the_reason_is_told() {
         let mut command = Command::new(env!("CARGO_BIN_EXE_usage-relay"));
         command.env_clear().args(words).arg("--help").stdout(stdout).output().unwrap()
     };
-    let groups = [String::new(), "quarantine".to_owned()];
+    let groups = [String::new(), "quarantine".to_owned(), "jobs".to_owned()];
     for typed in leaves().into_iter().map(|(typed, _)| typed).chain(groups) {
         let words: Vec<&str> = typed.split_terminator(' ').collect();
         let (unheard, unwritten) = (help(&words, closed()), help(&words, full()));

@@ -210,6 +210,27 @@ fn gzip_and_zstd_are_known_by_their_content_from_files_and_from_a_pipe() {
 }
 
 #[test]
+fn parquet_is_sent_from_a_file_and_no_other_way() {
+    let parquet = include_bytes!("../../../files/src/parquet/by_pyarrow.parquet");
+    let stub = QueueStub::start(Script::all_well());
+    let folder = tempfile::tempdir().unwrap();
+    let (input, saved) = (write(&folder, "usage.parquet", parquet), folder.path().join("saved"));
+    let refused = run(command(&stub).arg(&input));
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("usage.parquet line 3: expected a uid from the producer"), "{refused:?}");
+    assert!(run(command(&stub).arg(&input).arg("--save").arg(&saved)).status.success());
+    let sent = measurements(&stub.seen().taken);
+    assert_eq!(sent.iter().take(2).map(|one| one["uid"].as_str().unwrap()).collect::<Vec<_>>(), ["u1", "u2"]);
+    assert_eq!((&sent[2]["measure"]["calls"], &sent[2]["ts"]), (&u64::MAX.into(), &"2026-05-31T12:00:00.123456Z".into()));
+
+    let mut child = command(&stub).arg("-").stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(parquet).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = text(&output.stderr);
+    assert!(output.status.code() == Some(1) && said.contains("and only from a file: save it, and name that file"), "{said}");
+}
+
+#[test]
 fn a_demo_run_sent_again_has_the_same_uids_and_a_new_run_has_others() {
     let stub = QueueStub::start(Script::all_well());
     let send = |extra: &[&str]| {

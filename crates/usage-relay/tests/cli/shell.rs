@@ -89,7 +89,7 @@ fn the_manual_has_a_page_for_each_command_that_man_can_show() {
         assert!(first.contains(&format!("usage\\-relay\\-{command}(1)")), "expected the first page to name `{command}`");
     }
     let pages = std::fs::read_dir(folder.path()).unwrap().count();
-    let groups = 2; // usage-relay itself, and quarantine
+    let groups = 3; // usage-relay itself, quarantine and jobs
     assert_eq!(pages, leaves().len() + groups);
     assert_eq!(std::fs::read_to_string(folder.path().join("usage-relay.1")).unwrap(), first);
     // groff says what it does not understand, where there is groff.

@@ -14,6 +14,8 @@ use crate::store_given::measurement;
 
 /// Commands that ask nobody.
 const OFFLINE: [&str; 6] = ["check", "cost", "sandbox", "completions", "man", "console"];
+/// Commands that ask m3ter alone: nothing of AWS is in their way.
+const WITHOUT_AWS: [&str; 4] = ["jobs list", "jobs show", "jobs wait", "jobs original"];
 /// A port that nobody listens on: a service of the first days of the internet.
 const CLOSED: &str = "http://127.0.0.1:1";
 
@@ -32,6 +34,12 @@ fn online() -> Vec<String> {
     let known: BTreeSet<String> = leaves().into_iter().map(|(typed, _)| typed).collect();
     assert!(OFFLINE.iter().all(|typed| known.contains(*typed)), "expected OFFLINE to hold commands that there are: {known:?}");
     known.into_iter().filter(|typed| !OFFLINE.contains(&typed.as_str())).collect()
+}
+
+/// Those of them that ask AWS. The demo needs a sandbox before it does.
+fn asking_aws() -> Vec<String> {
+    let asks = |typed: &String| line(typed).1 != Ends::Early && !WITHOUT_AWS.contains(&typed.as_str());
+    online().into_iter().filter(asks).collect()
 }
 
 #[test]
@@ -103,8 +111,7 @@ fn another_region() -> String {
 #[test]
 fn another_region_is_told_in_one_line() {
     let (world, url) = (World::new(), another_region());
-    // The demo needs a sandbox before it needs AWS.
-    for typed in online().into_iter().filter(|typed| line(typed).1 != Ends::Early) {
+    for typed in asking_aws() {
         let mut command = world.command(&typed);
         command.env("AWS_ENDPOINT_URL", &url).env("STORE_URL", "s3://bucket/relay");
         let output = command.output().unwrap();
@@ -115,17 +122,78 @@ fn another_region_is_told_in_one_line() {
     }
 }
 
+#[test]
+fn without_credentials_for_aws_one_line_says_what_is_missing_and_not_where_it_was_looked_for() {
+    let world = World::new();
+    for typed in asking_aws() {
+        let mut command = world.command(&typed);
+        command.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY").env("STORE_URL", "s3://bucket/relay");
+        let output = command.output().unwrap();
+        let told = one_line(&typed, &output);
+        let (code, text) = if typed == "doctor" { (1, said(&output).0) } else { (2, told) };
+        assert_eq!(output.status.code(), Some(code), "`{typed}`: {text}");
+        let expected = "there are no AWS credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
+        assert!(text.contains(expected), "expected `{typed}` to say what to do: {text}");
+        for word in ["Attempted", "provider", "chain", "dispatch"] {
+            assert!(!text.contains(word), "expected `{typed}` to leave the SDK's words out: {text}");
+        }
+    }
+}
+
+/// The commands that read or write a store, as they are called in these tests.
+fn with_store() -> Vec<String> {
+    fn below(tree: &clap::Command, above: &str) -> Vec<String> {
+        let typed = |one: &clap::Command| format!("{above} {}", one.get_name()).trim().to_owned();
+        let has_store =
+            |one: &clap::Command| one.get_arguments().any(|argument| argument.get_env() == Some("STORE_URL".as_ref()));
+        tree.get_subcommands()
+            .flat_map(|one| {
+                let own = has_store(one).then(|| typed(one));
+                own.into_iter().chain(below(one, &typed(one))).collect::<Vec<_>>()
+            })
+            .collect()
+    }
+    below(&usage_relay::command(), "")
+}
+
+#[test]
+fn a_store_in_a_folder_that_is_not_there_is_told_in_one_line_with_its_name() {
+    let world = World::new();
+    let file = world.given.file("no-folder", "");
+    let under_it = file.join("below");
+    let commands = with_store();
+    assert!(commands.len() > 5, "{commands:?}");
+    for typed in commands {
+        for (path, expected) in [
+            (Path::new("/nowhere/store"), "there is no folder /nowhere/store: look at the URL of the store\n".to_owned()),
+            (&file, format!("expected a folder, and {} is none: look at the URL of the store\n", file.display())),
+            (&under_it, format!("cannot look into the folder {}: Not a directory (os error 20)\n", under_it.display())),
+        ] {
+            let output = world.command(&typed).env("STORE_URL", format!("file://{}", path.display())).output().unwrap();
+            assert_eq!(one_line(&typed, &output), expected, "`{typed}`");
+            assert_eq!(output.status.code(), Some(2), "`{typed}`");
+        }
+    }
+}
+
 /// Arguments that name a file which must be there, and the words around them.
-const FILES: [(&str, &str, &[&str]); 5] = [
+const FILES: [(&str, &str, &[&str]); 6] = [
     ("check", "file", &["check", "{}"]),
     ("send", "files", &["send", "{}", "--queue-url", "http://127.0.0.1:1/0/q"]),
+    ("upload", "files", &["upload", "{}", "--store-url", "memory:", "--org-id", "org-1"]),
     ("quarantine import", "file", &["quarantine", "import", "{}", "--dry-run", "--store-url", "memory:"]),
     ("sandbox", "catalogue", &["sandbox", "--catalogue", "{}"]),
     ("sandbox", "faults", &["sandbox", "--faults", "{}"]),
 ];
 /// Those that name one which is made.
-const MADE: [(&str, &str); 5] =
-    [("send", "save"), ("quarantine export", "output"), ("sandbox", "data"), ("man", "folder"), ("sandbox", "uploads")];
+const MADE: [(&str, &str); 6] = [
+    ("send", "save"),
+    ("quarantine export", "output"),
+    ("jobs original", "output"),
+    ("sandbox", "data"),
+    ("man", "folder"),
+    ("sandbox", "uploads"),
+];
 
 #[test]
 fn every_argument_that_names_a_file_is_tried_with_one_that_is_not_there() {

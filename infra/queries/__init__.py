@@ -1,0 +1,1 @@
+"""Questions about the store in SQL; README.md beside this lists them."""
