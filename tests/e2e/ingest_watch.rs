@@ -56,7 +56,7 @@ impl Watch {
             endpoint: Some(outside.aws.url()),
             access_key_id: "test".into(),
             secret_access_key: "test".into(),
-            session_token: None,
+            ..S3Access::default()
         };
         let store = Store::open(STORE_URL, &access).unwrap();
         Watch { outside, function, store, now_ms: i64::try_from(epoch_ms()).unwrap() }

@@ -91,7 +91,7 @@ pub(crate) async fn quarantined(aws: &AwsStub) -> Vec<Entry> {
         endpoint: Some(aws.url()),
         access_key_id: "test".into(),
         secret_access_key: "test".into(),
-        session_token: None,
+        ..S3Access::default()
     };
     Store::open(STORE_URL, &access).unwrap().quarantined().await.unwrap()
 }

@@ -4,7 +4,7 @@
 //! [`run()`] is a function's whole life, and the only place besides a `main.rs` that knows the Lambda runtime. It reads the wall
 //! clock, catches panics, and lets no message go that nobody answered for. [`event`] and [`answer`] are the two ends of an
 //! invocation, [`settings`] reads variables and lists every fault at once, [`mod@line`] makes the lines of the log with the
-//! metrics in them, [`aws`] finds AWS's own settings, with the feature `m3ter`, `SecretsManager` reads its credentials.
+//! metrics in them, [`https`] is how a function reaches anything, [`aws`] finds AWS's own settings, with the feature `m3ter`, `SecretsManager` reads its credentials.
 //!
 //! Absent: what a function does with its messages, the names of its settings and its metrics.
 
@@ -12,6 +12,7 @@ pub mod answer;
 pub mod aws;
 mod call;
 pub mod event;
+pub mod https;
 pub mod line;
 mod run;
 #[cfg(feature = "m3ter")]

@@ -38,7 +38,7 @@ impl S3Access {
     /// # Errors
     /// Where TLS cannot be set up.
     pub fn over(&self, builder: reqwest::ClientBuilder) -> Result<S3Access, reqwest::Error> {
-        let client = builder.timeout(TRY).connect_timeout(TRY).https_only(!self.is_local()).build()?;
+        let client = builder.timeout(self.patience.unwrap_or(TRY)).connect_timeout(TRY).https_only(!self.is_local()).build()?;
         Ok(S3Access { client: Some(client), ..self.clone() })
     }
 

@@ -106,6 +106,13 @@ pub struct Walked {
 }
 
 impl Relay {
+    /// Gets now what the first invocation would wait for: m3ter's token, and the catalogue. Whatever goes wrong is met again by that
+    /// invocation, or at its next reading.
+    pub async fn warm_up(&self, clock: Clock, budget: Budget, rng: fastrand::Rng) {
+        let session = self.client.session(clock, budget, None, rng);
+        join!(session.warm_up(), self.read_catalogue(clock.now_ms(), budget.submit_until));
+    }
+
     /// Walks. Never fails: data and the world outside decide outcomes, message by message. Text made on the way lives in `arena`.
     pub async fn walk<'a>(&self, invocation: Invocation<'a>, arena: &'a Bump) -> Walked {
         let Invocation { id, messages, clock, budget, traceparent, rng } = invocation;

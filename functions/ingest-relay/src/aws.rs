@@ -1,5 +1,7 @@
 //! SQS behind the relay's seam.
 
+use std::sync::OnceLock;
+
 use async_trait::async_trait;
 use aws_config::SdkConfig;
 use aws_sdk_sqs::types::ChangeMessageVisibilityBatchRequestEntry;
@@ -7,14 +9,16 @@ use relay::{Delay, Queue};
 
 /// The queue in SQS.
 pub struct SqsQueue {
-    client: aws_sdk_sqs::Client,
+    config: SdkConfig,
+    /// Made when a message is first delayed: most environments never do.
+    client: OnceLock<aws_sdk_sqs::Client>,
     url: String,
 }
 
 impl SqsQueue {
     /// The queue at `url`.
-    pub fn new(config: &SdkConfig, url: String) -> SqsQueue {
-        SqsQueue { client: aws_sdk_sqs::Client::new(config), url }
+    pub fn new(config: SdkConfig, url: String) -> SqsQueue {
+        SqsQueue { config, client: OnceLock::new(), url }
     }
 }
 
@@ -30,7 +34,8 @@ impl Queue for SqsQueue {
                 .ok()
         };
         let entries: Vec<_> = delays.iter().enumerate().filter_map(entry).collect();
-        let call = self.client.change_message_visibility_batch().queue_url(&self.url).set_entries(Some(entries));
+        let client = self.client.get_or_init(|| aws_sdk_sqs::Client::new(&self.config));
+        let call = client.change_message_visibility_batch().queue_url(&self.url).set_entries(Some(entries));
         let delayed: Vec<String> = match call.send().await {
             Ok(answer) => answer.successful().iter().map(|entry| entry.id().to_owned()).collect(),
             Err(_) => Vec::new(),
