@@ -164,6 +164,22 @@ impl Store {
             other => other,
         }
     }
+
+    /// Deletes what is beside the journal of `upload`, but for the parts `kept`.
+    ///
+    /// # Errors
+    /// [`StoreError`]: some may be left.
+    pub async fn delete_parts_but(&self, upload: Uuid, kept: &[&str], until: Instant) -> Result<(), StoreError> {
+        let names = match timeout_at(until, self.list(&format!("{FOLDER}/{upload}"))).await {
+            Ok(names) => names?,
+            Err(_) => return Err(StoreError::TimedOut),
+        };
+        let is_left = |name: &&str| !name.starts_with(STEP) && !kept.contains(name);
+        for name in names.iter().filter_map(|name| name.filename()).filter(is_left) {
+            self.delete_part(upload, name, until).await?;
+        }
+        Ok(())
+    }
 }
 
 fn step_name(upload: Uuid, number: u32) -> String {

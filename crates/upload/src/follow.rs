@@ -43,7 +43,8 @@ impl Run<'_> {
     }
 
     async fn is_done(&mut self, place: usize, part: &Part, job: Option<UploadJob>) -> Result<(), UploadError> {
-        self.record(part, LedgerAnswer::Accepted, self.now_ms()).await?;
+        let sent_at_ms = part.jobs.last().map_or_else(|| self.now_ms(), |last| last.at);
+        self.record(part, LedgerAnswer::Accepted, sent_at_ms).await?;
         self.counted(place, job);
         self.part_mut(place, |part| part.state = PartState::Done);
         self.write().await?;
@@ -55,6 +56,7 @@ impl Run<'_> {
     async fn has_failed(&mut self, place: usize) -> Result<(), UploadError> {
         self.part_mut(place, |part| {
             part.failures += 1;
+            part.judged = part.jobs.len();
             part.state = if part.failures < FAILURES_MAX { PartState::Ready } else { PartState::Failed };
         });
         self.write().await
@@ -75,11 +77,13 @@ enum Meaning {
 }
 
 fn judge(job: Option<&UploadJob>, part: &Part, is_late: bool) -> Meaning {
-    match job.map(|job| (job.status, job.total_rows)) {
-        // It counted, if it counted at all, as many as were sent.
-        Some((JobStatus::Succeeded, rows)) if rows == 0 || rows == part.rows => Meaning::Ended,
-        Some((JobStatus::Succeeded | JobStatus::Failed, _)) => Meaning::Failed,
-        Some((JobStatus::NotUploaded, _)) | None if is_late => Meaning::Failed,
-        Some((JobStatus::NotUploaded | JobStatus::Running | JobStatus::Unknown, _)) | None => Meaning::Running,
+    let Some(job) = job else { return if is_late { Meaning::Failed } else { Meaning::Running } };
+    // Where it does not say how many there are, it has processed as many.
+    let rows = if job.total_rows == 0 { job.processed_rows } else { job.total_rows };
+    match job.status {
+        JobStatus::Succeeded if rows == part.rows => Meaning::Ended,
+        JobStatus::Succeeded | JobStatus::Failed => Meaning::Failed,
+        JobStatus::NotUploaded if is_late => Meaning::Failed,
+        JobStatus::NotUploaded | JobStatus::Running | JobStatus::Unknown => Meaning::Running,
     }
 }

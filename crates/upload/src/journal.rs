@@ -21,8 +21,8 @@ const EXAMPLES_MAX: usize = 5;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     version: u32,
-    /// The run that wrote it: no two runs write the same.
-    run: u64,
+    /// The run that wrote it: no two runs write the same, nor under the same names.
+    pub(crate) run: u64,
     /// What the file is called.
     pub name: String,
     /// When the upload began.
@@ -31,8 +31,10 @@ pub struct State {
     pub options: Options,
     /// Whether all of the file was read, and the parts hold what is to be sent.
     pub prepared: bool,
-    /// Whether what was seen of the file so far was put down beside the parts.
-    pub(crate) seen_kept: bool,
+    /// What was seen of the file so far, if not all of it was read: its name beside the parts.
+    pub(crate) seen: Option<String>,
+    /// Whether m3ter may have got anything of it.
+    pub(crate) sent: bool,
     /// Rows read so far, and what they were.
     pub rows: Rows,
     /// Rows that went into the quarantine, by reason.
@@ -112,6 +114,8 @@ pub struct Part {
     pub(crate) sent_since: Option<i64>,
     /// m3ter's jobs for it, in order.
     pub jobs: Vec<Try>,
+    /// Of these, how many are known to have come to nothing: the first.
+    pub(crate) judged: usize,
     /// How often m3ter did not process it, since somebody last looked.
     pub(crate) failures: u32,
     /// What m3ter counted.
@@ -152,7 +156,8 @@ impl State {
             begun_at,
             options,
             prepared: false,
-            seen_kept: false,
+            seen: None,
+            sent: false,
             rows: Rows::default(),
             quarantined: BTreeMap::new(),
             fault: None,
@@ -168,7 +173,7 @@ impl State {
 
     /// Whether m3ter may have got anything of it.
     pub fn is_sent(&self) -> bool {
-        self.parts.iter().any(|part| part.sent_since.is_some())
+        self.sent
     }
 
     /// Counts a row of the quarantine.

@@ -60,7 +60,7 @@ impl Declared {
         match self {
             Declared::Unknown => FirstSent::Unknown,
             Declared::Never => FirstSent::NotBefore(sent_since_ms.unwrap_or(now_ms)),
-            Declared::NotBefore(at_ms) => FirstSent::NotBefore(at_ms),
+            Declared::NotBefore(at_ms) => FirstSent::NotBefore(at_ms.min(sent_since_ms.unwrap_or(now_ms))),
         }
     }
 }

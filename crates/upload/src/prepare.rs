@@ -32,8 +32,6 @@ const TOLD_WAITING_MAX: usize = 1;
 const RESERVE: Duration = Duration::from_secs(30);
 /// Most uids that are held against each other: seven eighths of 2^23, beyond which their memory would double.
 const UIDS_MAX: usize = 7_340_032;
-/// What was seen, beside the parts.
-const SEEN: &str = "seen.bin";
 
 /// A file to upload.
 pub struct Input {
@@ -59,9 +57,9 @@ impl Run<'_> {
     pub(crate) async fn prepare(&mut self, input: Input) -> Result<(), UploadError> {
         let options = self.state().options;
         let now_ms = self.now_ms();
-        let seen = match self.state().seen_kept {
-            true => self.seen().await?,
-            false => Seen::up_to(UIDS_MAX),
+        let seen = match &self.state().seen {
+            Some(name) => self.seen(name).await?,
+            None => Seen::up_to(UIDS_MAX),
         };
         let enough = Arc::new(AtomicBool::new(false));
         let sifting = Sifting {
@@ -114,7 +112,7 @@ impl Run<'_> {
                     let part = Part::ready(name, facts);
                     self.state_mut().parts.push(part);
                 }
-                Told::Bad(rows) => self.quarantine(&rows).await?,
+                Told::Bad(rows) => self.quarantine(&rows, |_| None).await?,
                 Told::End(end, seen, rows) => {
                     self.state_mut().rows = rows;
                     return Ok(Ended { end, seen });
@@ -125,35 +123,43 @@ impl Run<'_> {
     }
 
     async fn prepared(&mut self, Ended { end, seen }: Ended) -> Result<(), UploadError> {
-        let mut unneeded: Vec<String> = self.state().seen_kept.then(|| SEEN.to_owned()).into_iter().collect();
         match end {
             End::Whole => self.state_mut().prepared = true,
             End::Broken(line, refusal) => {
                 let state = self.state_mut();
                 state.fault = Some(Fault::of(line, &refusal));
-                unneeded.extend(std::mem::take(&mut state.parts).into_iter().map(|part| part.name));
+                state.parts.clear();
             }
             End::Unreadable(error) => return Err(UploadError::Unreadable(error)),
             End::Enough => {
-                self.put_seen(&seen).await?;
-                self.state_mut().seen_kept = true;
-                unneeded.clear();
+                // Under a name of its own: until the journal names it, the one before is what counts.
+                let name = format!("seen-{}-{:016x}.bin", self.state().rows.read, self.state().run);
+                self.put_seen(&name, &seen).await?;
+                let before = self.state_mut().seen.replace(name);
+                self.write().await?;
+                if let Some(before) = before {
+                    // Should it stay, it is in nobody's way.
+                    let _ = self.means.store.delete_part(self.upload, &before, self.store_until()).await;
+                }
+                return Ok(());
             }
         }
         self.write().await?;
-        for name in unneeded {
-            // Should it stay, it is in nobody's way.
-            let _ = self.means.store.delete_part(self.upload, &name, self.store_until()).await;
-        }
+        self.clear().await;
         Ok(())
     }
 
     fn next_part(&self) -> String {
-        format!("part-{:05}.json", self.state().parts.len() + 1)
+        format!("part-{:05}-{:016x}.json", self.state().parts.len() + 1, self.state().run)
     }
 
-    /// Puts rows of the file into the quarantine. Each is known by the file and its place, so twice is once.
-    pub(crate) async fn quarantine(&mut self, rows: &[(u64, Bad)]) -> Result<(), UploadError> {
+    /// Puts rows of the file into the quarantine. Each is known by the file and its place, unless `known_by` says otherwise, so twice is
+    /// once.
+    pub(crate) async fn quarantine(
+        &mut self,
+        rows: &[(u64, Bad)],
+        known_by: impl Fn(&Bad) -> Option<Uuid>,
+    ) -> Result<(), UploadError> {
         let Some((first, _)) = rows.first() else { return Ok(()) };
         let (id, now_ms) = (self.upload.to_string(), self.now_ms());
         let origin = Origin { kind: OriginKind::Upload, of: &id };
@@ -164,7 +170,7 @@ impl Run<'_> {
         };
         let details: Vec<String> = rows.iter().map(|(_, bad)| detail(bad)).collect();
         let entries = rows.iter().zip(&details).map(|((place, bad), detail)| NewEntry {
-            qid: None,
+            qid: known_by(bad),
             uid: bad.uid.as_deref(),
             reason: bad.refusal.reason.name(),
             detail,
@@ -188,10 +194,10 @@ impl Run<'_> {
         Ok(())
     }
 
-    async fn put_seen(&self, seen: &Seen) -> Result<(), UploadError> {
+    async fn put_seen(&self, name: &str, seen: &Seen) -> Result<(), UploadError> {
         let mut text = Vec::new();
         seen.write(&mut text).map_err(UploadError::Unreadable)?;
-        let mut writer = self.means.store.write_part(self.upload, SEEN, self.store_until()).await?;
+        let mut writer = self.means.store.write_part(self.upload, name, self.store_until()).await?;
         let mut text = Bytes::from(text);
         while !text.is_empty() {
             let piece = text.split_to(text.len().min(PIECE_BYTES));
@@ -200,8 +206,8 @@ impl Run<'_> {
         Ok(writer.finish(self.store_until()).await?)
     }
 
-    async fn seen(&self) -> Result<Seen, UploadError> {
-        let mut body = self.means.store.read_part(self.upload, SEEN).await?;
+    async fn seen(&self, name: &str) -> Result<Seen, UploadError> {
+        let mut body = self.means.store.read_part(self.upload, name).await?;
         let mut text = Vec::with_capacity(usize::try_from(body.bytes).unwrap_or_default());
         while let Some(piece) = body.stream.next().await {
             text.extend_from_slice(&piece?);
@@ -227,6 +233,7 @@ impl Part {
             state: PartState::Ready,
             sent_since: None,
             jobs: Vec::new(),
+            judged: 0,
             failures: 0,
             processed_rows: 0,
             failed_rows: 0,

@@ -10,6 +10,7 @@ use relay_core::decode::Found;
 use relay_core::guard::{FirstSent, Guarded, Judged, MissingUid, Rules, guard};
 use relay_core::inbound::{Origin, OriginKind};
 use relay_store::{LedgerAnswer, LedgerMode, LedgerWrite, NewLine, StoreError};
+use uuid::Uuid;
 
 use crate::error::UploadError;
 use crate::journal::Part;
@@ -50,11 +51,14 @@ impl Run<'_> {
         sent_at_ms: i64,
     ) -> Result<(), UploadError> {
         let (arena, id, now_ms) = (Bump::new(), self.upload.to_string(), self.now_ms());
+        // Before it is sent, with the send that follows.
+        let sends = part.jobs.len() + usize::from(answer == LedgerAnswer::Unknown);
+        let attempts = u32::try_from(sends).unwrap_or(u32::MAX);
         // They were good when the part was made, and are due.
-        let rules = Rules { missing_uid: MissingUid::Refuse, now_ms };
+        let rules = Rules { missing_uid: MissingUid::Refuse, now_ms: now_ms.max(part.ts_max) };
         let mut guarded: Vec<Guarded<'_>> = Vec::with_capacity(texts.len());
         for text in texts {
-            match read(text, FirstSent::NotBefore(now_ms), rules, &arena) {
+            match read(text, FirstSent::NotBefore(rules.now_ms), rules, &arena) {
                 Judged::Good(measurement) => guarded.push(measurement),
                 Judged::NotDue(_) | Judged::Refused(_) => return Err(UploadError::PartChanged),
             }
@@ -69,7 +73,7 @@ impl Run<'_> {
             message_id: &id,
             queued_at_ms: None,
             sent_at_ms,
-            attempts: u32::try_from(part.jobs.len()).unwrap_or(u32::MAX).max(1),
+            attempts,
             receives: 1,
             answer,
             origin: Some(Origin { kind: OriginKind::Upload, of: &id }),
@@ -88,8 +92,8 @@ impl Run<'_> {
     pub(crate) async fn sift_again(&mut self, place: usize, now_ms: i64) -> Result<Next, UploadError> {
         let Some(part) = self.part(place).cloned() else { return Ok(Next::Step) };
         let first_sent = self.state().options.first_sent.first_sent(part.sent_since, now_ms);
-        let rules = Rules { missing_uid: MissingUid::Refuse, now_ms };
-        let name = format!("{}-{now_ms}.json", part.name.trim_end_matches(".json"));
+        let rules = Rules { missing_uid: MissingUid::Refuse, now_ms: now_ms.max(part.ts_max) };
+        let name = format!("part-{:05}-{:016x}-{now_ms}.json", place + 1, self.state().run);
         let mut writer = self.means.store.write_part(self.upload, &name, self.store_until()).await?;
         let (mut kept, mut arena, mut row) = (PartText::default(), Bump::new(), 0);
         let mut texts = self.texts(&part).await?;
@@ -111,7 +115,9 @@ impl Run<'_> {
                     writer.write(piece, self.store_until()).await?;
                 }
             }
-            self.quarantine(&bad).await?;
+            // Their lines are not known any more, and places move with each sifting.
+            let upload = self.upload;
+            self.quarantine(&bad, |bad| Some(Uuid::new_v5(&upload, bad.text.as_bytes()))).await?;
         }
         let sifted = match kept.end() {
             Some((rest, facts)) => {

@@ -23,6 +23,8 @@ pub(crate) const STEP_LEAST: Duration = Duration::from_secs(20);
 const POLL_LEAST: Duration = Duration::from_secs(1);
 /// the longest: it takes m3ter some five minutes for a part.
 const POLL_MOST: Duration = Duration::from_secs(15);
+/// Rows that were sent and not processed yet, beyond which nothing more is sent: six hours of m3ter's.
+const ROWS_AHEAD_MAX: u64 = 6 * 3_600 * ROWS_PER_SECOND;
 /// Rows that m3ter processes in a second. Source: m3ter's documentation.
 pub const ROWS_PER_SECOND: u64 = 2_000;
 
@@ -225,17 +227,38 @@ impl<'m> Run<'m> {
     }
 
     async fn step(&mut self) -> Result<Next, UploadError> {
-        let ready = self.places(PartState::Ready).next();
-        if let Some(place) = ready {
-            return self.send(place).await;
+        let followed = match self.rows_of(PartState::Sent) {
+            0 => None,
+            _ => Some(self.follow().await?),
+        };
+        if matches!(followed, Some(Next::Step)) {
+            return Ok(Next::Step);
         }
-        let sent = self.places(PartState::Sent).next();
-        if sent.is_some() {
-            return self.follow().await;
+        let now_ms = self.now_ms();
+        let is_due = |place: &usize| self.part(*place).is_some_and(|part| part.ts_max <= now_ms);
+        let next = self.places(PartState::Ready).find(is_due).or_else(|| self.places(PartState::Ready).next());
+        match (next, followed) {
+            // m3ter processes one file after the other: what is sent too early would be old when its turn comes.
+            (Some(place), _) if self.rows_of(PartState::Sent) < ROWS_AHEAD_MAX => self.send(place).await,
+            (_, Some(wait)) => Ok(wait),
+            (_, None) => {
+                self.state_mut().ended_at = Some(now_ms);
+                self.write().await?;
+                self.clear().await;
+                Ok(Next::Step)
+            }
         }
-        self.state_mut().ended_at = Some(self.now_ms());
-        self.write().await?;
-        Ok(Next::Step)
+    }
+
+    fn rows_of(&self, state: PartState) -> u64 {
+        self.state().parts.iter().filter(|part| part.state == state).map(|part| part.rows).sum()
+    }
+
+    /// Deletes what nobody needs any more, and what runs left that were killed. Should it stay, it is in nobody's way.
+    pub(crate) async fn clear(&self) {
+        let wanted = self.state().parts.iter().filter(|part| part.state != PartState::Done);
+        let wanted: Vec<&str> = wanted.map(|part| part.name.as_str()).collect();
+        let _ = self.means.store.delete_parts_but(self.upload, &wanted, self.store_until()).await;
     }
 
     /// The parts that stand so.

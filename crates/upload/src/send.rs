@@ -31,7 +31,12 @@ impl Run<'_> {
         if part.ts_max > now_ms {
             return Ok(Next::Wait(Duration::from_millis(part.ts_max.abs_diff(now_ms))));
         }
-        if self.has_arrived(&part).await? {
+        if let Some(job) = self.has_arrived(&part).await? {
+            // The last one is followed.
+            self.part_mut(place, |part| {
+                part.jobs.retain(|one| one.job != job.job);
+                part.jobs.push(job);
+            });
             return self.is_sent(place).await;
         }
         if !self.is_inside_window(&part, now_ms) {
@@ -40,14 +45,16 @@ impl Run<'_> {
         if Duration::from_secs(part.bytes / SLOW) + STEP_LEAST > self.left() {
             return Ok(Next::End);
         }
-        if part.sent_since.is_none() {
-            self.record(&part, LedgerAnswer::Unknown, now_ms).await?;
-            self.part_mut(place, |part| part.sent_since = Some(now_ms));
-            self.write().await?;
-        }
+        self.record(&part, LedgerAnswer::Unknown, now_ms).await?;
+        self.state_mut().sent = true;
+        self.part_mut(place, |part| part.sent_since = part.sent_since.or(Some(now_ms)));
+        self.write().await?;
         match self.hand_over(place, &part).await {
             Ok(()) => {
                 self.handovers = 0;
+                let now_ms = self.now_ms();
+                // It may have taken long; how soon it must be in its job is counted from its end.
+                self.part_mut(place, |part| part.jobs.iter_mut().rev().take(1).for_each(|last| last.at = now_ms));
                 self.is_sent(place).await
             }
             Err(UploadError::NotTaken { .. } | UploadError::Unsure) if self.handovers + 1 < HANDOVERS_MAX => {
@@ -77,16 +84,16 @@ impl Run<'_> {
         }
     }
 
-    /// Whether an earlier attempt, of which nobody knows, brought the part there.
-    async fn has_arrived(&self, part: &Part) -> Result<bool, UploadError> {
-        let Some(attempt) = part.jobs.last().filter(|_| part.failures == 0) else { return Ok(false) };
-        Ok(match self.job(&attempt.job).await? {
-            None => false,
-            Some(job) => match job.status {
-                JobStatus::Running | JobStatus::Failed | JobStatus::Succeeded => true,
-                JobStatus::NotUploaded | JobStatus::Unknown => false,
-            },
-        })
+    /// The latest of the attempts of which nobody knows, if one brought the part there.
+    async fn has_arrived(&self, part: &Part) -> Result<Option<Try>, UploadError> {
+        for attempt in part.jobs.iter().skip(part.judged).rev() {
+            let job = self.job(&attempt.job).await?;
+            match job.map(|job| job.status) {
+                Some(JobStatus::Running | JobStatus::Failed | JobStatus::Succeeded) => return Ok(Some(attempt.clone())),
+                Some(JobStatus::NotUploaded | JobStatus::Unknown) | None => {}
+            }
+        }
+        Ok(None)
     }
 
     /// The job of this id; `None` if m3ter has none.

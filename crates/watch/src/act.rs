@@ -343,7 +343,9 @@ fn qid(told: &Told<'_>, rejection: &Rejection<'_>) -> Uuid {
     let is_sent = |line: &&relay_store::Line| !failure.is_measurement || is_of(failure, line) == Some(true);
     let of_line = rejection.line.filter(is_sent).map(|line| line.content_hash);
     let content = of_line.or_else(|| failure.content_hash());
-    let origin = Some(origin_text(rejection)).filter(|origin| !origin.is_empty());
+    // What came in a file may have come over the queue, too, and is one measurement.
+    let by_producer = rejection.line.and_then(|line| line.origin.as_ref()).is_none_or(LineOrigin::is_upload);
+    let origin = (!by_producer).then(|| origin_text(rejection));
     rejection_id(uid, content.unwrap_or_else(|| content_uid(uid)), origin.as_deref())
 }
 

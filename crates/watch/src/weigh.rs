@@ -135,10 +135,10 @@ fn duplicate<'a>(failure: &Failure, known: Known<'a>) -> Meaning<'a> {
     }
     // What came from the quarantine may have been sent before it went there.
     let was_sent_before = known.came_from.is_some_and(|from| from.first_sent_at_ms.is_some());
-    // A part of a file has two lines for one send: before it, and when m3ter has processed it.
+    // A part of a file has two lines for one send: before it, and when m3ter has processed it. Sent again, they count the sends.
     let is_upload = send.origin.as_ref().is_some_and(LineOrigin::is_upload);
-    let is_same_send = |line: &&Line| std::ptr::eq(*line, send) || (is_upload && line.batch == send.batch);
-    let is_sent_again = !copies.iter().all(is_same_send) || send.attempts > 1 || send.receives > 1 || was_sent_before;
+    let is_only_send = |line: &&Line| std::ptr::eq(*line, send) || (is_upload && line.batch == send.batch && line.attempts == 1);
+    let is_sent_again = !copies.iter().all(is_only_send) || send.attempts > 1 || send.receives > 1 || was_sent_before;
     match (is_sent_again, known.is_whole) {
         (true, _) => Meaning::Receipt,
         (false, false) => Meaning::Unread,

@@ -108,6 +108,8 @@ fn the_two_lines_of_one_send_in_a_file_are_no_second_send() {
     check(&duplicate, known(&once), "DuplicateOfUnknown");
     let twice = [upload(5, "unknown", "f-1"), upload(9, "accepted", "f-1"), upload(12, "unknown", "g-1")];
     check(&duplicate, known(&twice), "receipt");
+    let again = serde_json::json!({"answer": "unknown", "batch": "f-1", "attempts": 2, "origin": {"kind": "upload", "of": "x"}});
+    check(&duplicate, known(&[upload(5, "unknown", "f-1"), line(8, ORIGINAL, again)]), "receipt");
     let both_ways = [line(3, ORIGINAL, none()), upload(5, "unknown", "f-1"), upload(9, "accepted", "f-1")];
     check(&duplicate, known(&both_ways), "receipt");
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use recovery::kept::STAGE_INGEST;
 use recovery::life::HORIZON_MS;
 use relay_core::limits::{CLOCK_SKEW_MS, DAY_MS};
-use relay_store::{Entry, Folder, Hours, LedgerAnswer, Line, Store, StoredObject, Unreadable};
+use relay_store::{Entry, Folder, Hours, LedgerAnswer, Line, LineOrigin, Store, StoredObject, Unreadable};
 
 use super::explain::{Contest, Explanations, Rejection, explain};
 use super::held::{Content, Held, Names, Place, Uid};
@@ -166,6 +166,10 @@ fn keep(kept: &mut Kept, text: &[u8], meant: &Meant, only: Option<&BTreeSet<Uid>
         return Ok(());
     }
     let accepted = line.answer == LedgerAnswer::Accepted;
+    // Each row of a file has such a line before it has another. Those of a file whose job is still open after two days are not told apart.
+    if !accepted && line.origin.as_ref().is_some_and(LineOrigin::is_upload) {
+        return Ok(());
+    }
     let (Some(meter), Some(account), Some(ts), Some(measurement)) = (&line.meter, &line.account, &line.ts, &line.measurement)
     else {
         kept.without_measurement += u64::from(accepted);
