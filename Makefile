@@ -36,7 +36,7 @@ FUNCTIONS := ingest-relay dead-letter ingest-watch bulk-upload
 AUDITABLE := PATH="$(CURDIR)/$(CARGO_AUDITABLE_FOLDER)/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: demo up down dashboard test test-localstack sim planted chaos console-shot chromium bench bench-explain bench-preflight bench-speeds instructions lint build deploy deployable outputs reproducible pins audit fuzz mutants clean-local help tools functions $(FUNCTIONS)
+.PHONY: demo up down dashboard test test-localstack sim planted chaos console-shot chromium bench bench-explain bench-preflight bench-speeds bench-upload instructions lint build deploy deployable outputs reproducible pins audit fuzz mutants clean-local help tools functions $(FUNCTIONS)
 
 demo: tools build ## deploy everything locally, send 10,000 demo measurements, and balance the books
 	$(VENV)/python -m infra.local demo
@@ -89,10 +89,14 @@ bench-explain: ## explain one measurement among ten million ledger lines: time p
 bench-preflight: ## walk with and without a catalogue of 100,000 accounts: the ratio is printed, nothing judged
 	cargo run --release --locked --package relay --example bench-preflight
 
-bench-speeds: ## how fast the command line checks and sends a file of 200 MB, and how fast the sandbox takes measurements in
+bench-speeds: ## how fast the command line checks, sends and uploads a file of 200 MB, and how fast the sandbox takes measurements in
 	cargo build --release --locked --package usage-relay
 	cargo run --release --locked --package m3ter-sandbox --example bench-ingest
 	cargo run --profile sim --locked --package relay-tests --bin bench-speeds -- target/release/usage-relay .local/bench-speeds
+
+bench-upload: ## upload a file of a gibibyte to a stub of m3ter: time printed, memory judged
+	cargo build --release --locked --package usage-relay
+	cargo run --profile sim --locked --package relay-tests --bin bench-speeds -- --gibibyte target/release/usage-relay .local/bench-speeds
 
 lint: tools $(filter $(CARGO_DENY_FOLDER)/%,$(CARGO_DENY)) ## every check that changes nothing
 	cargo fmt --all --check

@@ -1,4 +1,4 @@
-//! The shipped binaries as processes: `target/lambda/ingest-relay/bootstrap` and, in `dead_letter` and `ingest_watch`, the other functions, driven as
+//! The shipped binaries as processes: `target/lambda/ingest-relay/bootstrap` and, in `bulk_upload`, `dead_letter` and `ingest_watch`, the other functions, driven as
 //! Lambda drives them, over real sockets.
 //!
 //! The rule: what is tested here is the file that is deployed, with the settings that a template gives it, and everything
@@ -10,6 +10,8 @@
 
 #[cfg(test)]
 mod brake;
+#[cfg(test)]
+mod bulk_upload;
 #[cfg(test)]
 mod credentials;
 #[cfg(test)]

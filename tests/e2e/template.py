@@ -9,7 +9,12 @@ import yaml
 
 from infra.local.settings import ROOT, TEMPLATE
 
-FUNCTIONS = {"ingest-relay": "Function", "dead-letter": "DeadLetterFunction", "ingest-watch": "IngestWatchFunction"}
+FUNCTIONS = {
+    "ingest-relay": "Function",
+    "dead-letter": "DeadLetterFunction",
+    "ingest-watch": "IngestWatchFunction",
+    "bulk-upload": "BulkUploadFunction",
+}
 """The functions' packages, and what they are called in the template."""
 
 

@@ -28,7 +28,7 @@ CALL = re.compile(r"(?:^ *|[`(|;&$] ?)usage-relay ([^`\n|;&#]*)", re.MULTILINE)
 """What stands behind the program's name, to the end of the command."""
 SPAN = re.compile(r"`([^`\n]*)`")
 FLAG = re.compile(r"(?:^|[\s\[])(--[a-z][a-z0-9-]*)")
-OF_OTHERS = {"--endpoint-url", "--locked"}
+OF_OTHERS = {"--endpoint-url", "--locked", "--metadata-directive"}
 """Flags of other programs that stand alone in a sentence."""
 
 

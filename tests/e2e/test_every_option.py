@@ -14,10 +14,11 @@ import pytest
 
 from infra.local.build import this_architecture
 from infra.local.package import package
-from infra.local.settings import DEAD_LETTER_BINARY, FUNCTION_BINARY, INGEST_WATCH_BINARY, ORG_ID, require
+from infra.local.settings import LAMBDA, ORG_ID, require
 from infra.local.setup import Local
 from infra.local.stack import deployed
 from tests.e2e import messages, usage
+from tests.e2e.template import FUNCTIONS
 from tests.e2e.test_options import GROUPS, KEY, SUBNETS, TOPIC
 
 pytestmark = pytest.mark.usefixtures("meter")
@@ -52,8 +53,7 @@ def theirs(relay: Local) -> Iterator[Theirs]:
         "Tracing": "Active",
         "PayloadBuckets": "their-payloads,more-of-them",
     }
-    binaries = {"ingest-relay": FUNCTION_BINARY, "dead-letter": DEAD_LETTER_BINARY, "ingest-watch": INGEST_WATCH_BINARY}
-    zips = {name: package(require(binary)) for name, binary in binaries.items()}
+    zips = {name: package(require(LAMBDA / name / "bootstrap")) for name in FUNCTIONS}
     with deployed(relay.emulator, zips, parameters) as outputs:
         running = Local(emulator=relay.emulator, sandbox=relay.sandbox, outputs=outputs, logs=relay.logs)
         running.put_secret(relay.sandbox.secret())
@@ -99,7 +99,7 @@ def test_nothing_of_an_existing_queue_is_changed(theirs: Theirs) -> None:
     assert told["VisibilityTimeout"] == "361" and not {"Policy", "RedrivePolicy"} & told.keys()
 
 
-@pytest.mark.parametrize("which", ["", "DeadLetter", "IngestWatch"])
+@pytest.mark.parametrize("which", ["", "DeadLetter", "IngestWatch", "BulkUpload"])
 def test_every_function_is_traced(theirs: Theirs, which: str) -> None:
     assert _function(theirs.relay, which)["TracingConfig"] == {"Mode": "Active"}
 

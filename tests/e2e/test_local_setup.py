@@ -32,7 +32,7 @@ STOP_DEADLINE_S = 30.0
 
 def test_the_stack_is_deployed_with_the_template_but_for_the_places_of_the_zips() -> None:
     original = (ROOT / "template.yaml").read_text().splitlines()
-    zips = {name: f"s3://bucket/{name}" for name in ("ingest-relay", "dead-letter", "ingest-watch")}
+    zips = {name: f"s3://bucket/{name}" for name in ("ingest-relay", "dead-letter", "ingest-watch", "bulk-upload")}
     template = _template(zips).splitlines()
     changed = [(a, b) for a, b in zip(original, template, strict=True) if a != b]
     places = [(name.split()[1], place.split()[1]) for name, place in changed]

@@ -13,7 +13,11 @@ from tests.e2e.template import statements as _statements
 FOURTEEN_DAYS_S = 14 * 24 * 3600
 """The longest SQS keeps a message."""
 
-MAPPINGS = {"Queue": "QueueToFunction", "DeadLetterQueue": "DeadLetterQueueToFunction"}
+MAPPINGS = {
+    "Queue": "QueueToFunction",
+    "DeadLetterQueue": "DeadLetterQueueToFunction",
+    "UploadQueue": "UploadQueueToFunction",
+}
 """The queues, and the mappings that read them."""
 
 SETTINGS_FROM_RESOURCES = {"M3TER_SECRET_ARN", "STORE_URL", "QUEUE_URL"}
@@ -161,9 +165,13 @@ def test_in_the_bucket_the_ledger_expires_and_what_was_overwritten_and_nothing_o
     bucket = _properties(default, "StoreBucket")
     assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
     rules = {rule["Id"]: rule for rule in bucket["LifecycleConfiguration"]["Rules"]}
-    assert rules.keys() == {"ledger", "leftovers"}
+    # Nothing expires below uploads/: those files are somebody's own.
+    assert rules.keys() == {"ledger", "journals", "leftovers"}
     assert all(rule["Status"] == "Enabled" for rule in rules.values())
     assert rules["ledger"]["Prefix"] == "relay/ledger/" and rules["ledger"]["ExpirationInDays"] == "400"
+    # A journal that expired would let a file be sent once more that m3ter has forgotten.
+    gone = {"Id": "journals", "Status": "Enabled", "Prefix": "relay/upload-journals/"}
+    assert rules["journals"] == gone | {"NoncurrentVersionExpiration": {"NoncurrentDays": 1}}
     # What holds for all of the bucket says nothing about what is current.
     assert rules["leftovers"].keys() - {"Id", "Status"} == {
         "NoncurrentVersionExpiration",
@@ -173,7 +181,13 @@ def test_in_the_bucket_the_ledger_expires_and_what_was_overwritten_and_nothing_o
     assert rules["leftovers"]["NoncurrentVersionExpiration"] == {"NoncurrentDays": 30}
 
 
-TLS_ONLY = {"QueuePolicy": "Queue", "DeadLetterQueuePolicy": "DeadLetterQueue", "StoreBucketPolicy": "StoreBucket"}
+TLS_ONLY = {
+    "QueuePolicy": "Queue",
+    "DeadLetterQueuePolicy": "DeadLetterQueue",
+    "StoreBucketPolicy": "StoreBucket",
+    "UploadQueuePolicy": "UploadQueue",
+    "UploadDeadLetterQueuePolicy": "UploadDeadLetterQueue",
+}
 """The policies of what holds usage, and what each is for."""
 
 
@@ -182,7 +196,8 @@ def test_nobody_reaches_usage_without_tls(default: dict[str, Any], policy: str, 
     bucket = name == "StoreBucket"
     place = {"Fn::GetAtt": f"{name}.Arn"}
     assert _properties(default, policy)["Bucket" if bucket else "Queues"] == ({"Ref": name} if bucket else [{"Ref": name}])
-    [statement] = _properties(default, policy)["PolicyDocument"]["Statement"]
+    statement, *more = _properties(default, policy)["PolicyDocument"]["Statement"]
+    assert bool(more) == (name == "UploadQueue")
     assert statement == {
         "Sid": "OnlyOverTls",
         "Effect": "Deny",
@@ -218,7 +233,8 @@ def test_the_role_names_every_action_and_every_resource(template: dict[str, Any]
         for resource in _as_list(statement["Resource"]):
             # A resource of this stack, by reference; at most everything below one of them.
             place = resource.get("Fn::GetAtt") or resource["Fn::Sub"]
-            assert re.sub(r"(/relay/([a-z]+/)?|:log-stream:)\*$", "", place).count("*") == 0
+            below = r"(/relay/([a-z-]+/)?|/uploads/|:log-stream:)\*(\.report\.json)?$"
+            assert re.sub(below, "", place).count("*") == 0
 
 
 def _allowed(template: dict[str, Any], function: str) -> set[str]:
@@ -344,10 +360,17 @@ def test_every_parameter_is_bounded_explained_and_in_one_group(template: dict[st
         assert (name in groups[0]["Parameters"]) == ("Default" not in parameter), f"{name}: required means without a default"
 
 
-def test_a_tuning_parameter_says_what_more_and_less_do(template: dict[str, Any]) -> None:
+def _is_a_number(parameter: dict[str, Any]) -> bool:
+    """Whether it is one, also where it is written as text, to be a key of a mapping."""
+    return parameter["Type"] == "Number" or all(str(value).isdigit() for value in parameter.get("AllowedValues", ["none"]))
+
+
+def test_a_parameter_that_is_a_number_says_what_more_and_less_do(template: dict[str, Any]) -> None:
     groups = template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
-    for name in groups[1]["Parameters"]:
-        assert re.search(r"\bMore\b.*\bless\b", template["Parameters"][name]["Description"]), name
+    numbers = [name for name, parameter in template["Parameters"].items() if _is_a_number(parameter)]
+    assert {*groups[1]["Parameters"], "ExhaustAfterDays", "LedgerRetentionDays", "LogRetentionDays"} <= set(numbers)
+    for name in numbers:
+        assert re.search(r"\bMore\b.*\bless\b", template["Parameters"][name]["Description"], re.DOTALL), name
 
 
 def _ours(variables: dict[str, Any]) -> dict[str, Any]:
@@ -395,8 +418,10 @@ def test_a_functions_files_are_where_the_make_target_puts_them(template: dict[st
 
 def test_the_outputs_are_what_the_next_command_needs(template: dict[str, Any]) -> None:
     needed = {"QueueUrl", "DeadLetterQueueUrl", "StoreUrl", "SecretArn", "FunctionName", "LogGroupName"}
-    needed |= {f"{which}{kind}" for which in ("DeadLetter", "IngestWatch") for kind in ("FunctionName", "LogGroupName")}
-    needed |= {"DashboardName", "QueueArn", "DeadLetterQueueArn"}
+    needed |= {
+        f"{which}{kind}" for which in ("DeadLetter", "IngestWatch", "BulkUpload") for kind in ("FunctionName", "LogGroupName")
+    }
+    needed |= {"DashboardName", "QueueArn", "DeadLetterQueueArn", "UploadsUrl", "UploadQueueUrl", "UploadDeadLetterQueueUrl"}
     assert template["Outputs"].keys() == needed
 
 

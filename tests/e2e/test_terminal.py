@@ -3,11 +3,15 @@
 import json
 import os
 import pty
+import re
 import subprocess
 import threading
+import urllib.request
 from pathlib import Path
 
-from infra.local.settings import COMMAND_BINARY, require
+from infra.local.sandbox import sandbox
+from infra.local.settings import COMMAND_BINARY, ORG_ID, require
+from tests.e2e import sdk
 
 DEADLINE_S = 60.0
 ESCAPE = "\x1b["
@@ -66,6 +70,22 @@ def test_progress_is_drawn_on_a_terminal_and_taken_off_it_again(tmp_path: Path) 
 def test_a_pipe_gets_no_progress_also_where_the_result_goes_to_a_terminal(tmp_path: Path) -> None:
     _, err = _run("check", _usage(tmp_path, 1_000), terminal="stdout")
     assert err == ""
+
+
+def test_who_waits_for_a_job_sees_rows_and_how_long_it_still_takes(tmp_path: Path) -> None:
+    # No measurements, but rows: at 2,000 a second they take two seconds.
+    file = json.dumps([0] * 4_000).encode()
+    with sandbox(tmp_path) as m3ter, sdk.client(m3ter) as client:
+        asked = client.usage.file_uploads.generate_upload_url
+        given = asked(file_name="usage.json", content_type="application/json", content_length=len(file))
+        assert given.job_id is not None and given.url is not None and given.headers is not None
+        with urllib.request.urlopen(urllib.request.Request(given.url, file, given.headers, method="PUT"), timeout=DEADLINE_S):
+            pass
+        words = ("jobs", "wait", given.job_id, "--org-id", ORG_ID, "--api-url", m3ter.url)
+        out, err = _run(*words, terminal="stderr", **m3ter.environment())
+    assert "of 4,000 rows processed (a few seconds left)" in err
+    assert not re.sub(r"\x1b\[\d*[ABK]|\s", "", err.rpartition("left)")[2]), "nothing of it stays"
+    assert out == f"job {given.job_id} (usage.json) succeeded: 4,000 of 4,000 rows processed, of which 4,000 failed\n"
 
 
 def test_a_result_is_coloured_on_a_terminal_and_nowhere_else() -> None:

@@ -16,6 +16,7 @@ from infra.local.setup import Local
 from infra.local.wait import until
 from infra.localstack.server import OUTSIDE_LOG_NAME, pids
 from tests.e2e import messages, template, usage
+from tests.e2e.test_bulk_upload import ndjson, put, report
 from tests.localstack import alarms
 from tests.localstack.alarms import until_state
 
@@ -146,6 +147,16 @@ def test_an_alarm_about_giving_up_rings_and_what_was_given_up_is_not_lost(relay:
     until_state(relay, "GaveUpAlarm", "ALARM")
     messages.until_settled(relay)
     usage.assert_counted_once(relay, mark, 1)
+
+
+def test_a_file_is_uploaded_when_s3_tells_of_it_and_its_bad_row_rings(relay: Local, mark: str) -> None:
+    until_state(relay, "UploadRowsQuarantinedAlarm", "OK")
+    rows = [usage.measurement(mark, number) for number in range(3)]
+    del rows[2]["meter"]
+    put(relay, f"{mark} 1.ndjson", ndjson(rows))
+    assert report(relay, f"{mark} 1.ndjson")["status"] == "done"
+    assert usage.states(relay, mark) == {f"{mark}-{number}": ["ingested"] for number in range(2)}
+    until_state(relay, "UploadRowsQuarantinedAlarm", "ALARM")
 
 
 def test_localstack_asked_nothing_of_other_machines(files: Path) -> None:

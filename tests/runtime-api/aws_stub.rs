@@ -1,4 +1,4 @@
-//! The AWS services the function calls, on one loopback port: secrets, the brake's one queue call, and objects.
+//! The AWS services the functions call, on one loopback port: secrets, the queue's change of visibility, and objects.
 //!
 //! A function reaches all of them when `AWS_ENDPOINT_URL` is [`AwsStub::url`]. Each service answers only what the function asks of it, is
 //! scripted from the test while the function runs, and can hang. Whatever else is asked is refused and kept in
@@ -90,6 +90,7 @@ impl Services {
         let answered = match target {
             "secretsmanager.GetSecretValue" => Some(self.secrets.get_secret_value(request.body()).await),
             "AmazonSQS.ChangeMessageVisibilityBatch" => Some(self.queue.change_visibility(request.body()).await),
+            "AmazonSQS.ChangeMessageVisibility" => Some(self.queue.change_one(request.body()).await),
             "" => self.objects.serve(&request).await,
             _ => None,
         };

@@ -28,7 +28,7 @@ impl Query {
         self.get(name).is_some()
     }
 
-    fn get(&self, name: &str) -> Option<&str> {
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
         let pair = self.0.iter().find(|pair| pair.0 == name);
         pair.map(|pair| pair.1.as_str())
     }

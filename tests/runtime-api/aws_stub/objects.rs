@@ -1,6 +1,6 @@
-//! S3 with path-style addresses: put, get, head, list (version 2) and delete, in memory.
+//! S3 with path-style addresses: put, also in parts, get, head, list (version 2) and delete, in memory.
 //!
-//! `If-None-Match: *` on a put is respected, since "written once" rests on it. Absent: multipart uploads, copies, versions, bucket
+//! `If-None-Match: *` on a put is respected, since "written once" rests on it. Absent: copies, versions, bucket
 //! settings. Every object has the same modification time: nothing here tells time.
 
 use std::collections::BTreeMap;
@@ -30,6 +30,8 @@ struct State {
     objects: BTreeMap<(String, String), StoredObject>,
     calls: Vec<String>,
     writes: u64,
+    /// What was put in parts and is not whole yet: by the upload's id, by number.
+    parts: BTreeMap<String, BTreeMap<u32, Bytes>>,
     fault: Option<ObjectFault>,
 }
 
@@ -80,6 +82,12 @@ impl ObjectsStub {
         self.store(bucket, key, body.into(), BTreeMap::new());
     }
 
+    /// The same with metadata of its own, as `x-amz-meta-…` would give it. Gives back its entity tag.
+    pub fn put_with(&self, bucket: &str, key: &str, body: impl Into<Bytes>, metadata: &[(&str, &str)]) -> String {
+        let metadata = metadata.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        self.store(bucket, key, body.into(), metadata.collect())
+    }
+
     /// Every request so far, as `METHOD /bucket/key?query`, answered or not.
     #[must_use]
     pub fn calls(&self) -> Vec<String> {
@@ -102,9 +110,9 @@ impl ObjectsStub {
         let path = listing::decoded(request.uri().path());
         let (bucket, key) = path.trim_start_matches('/').split_once('/').unwrap_or((path.trim_matches('/'), ""));
         let query = listing::Query::parse(request.uri().query().unwrap_or_default());
-        let subresource = query.has("uploads") || query.has("uploadId") || request.headers().contains_key("x-amz-copy-source");
         Some(match *request.method() {
-            _ if subresource => return None,
+            _ if request.headers().contains_key("x-amz-copy-source") => return None,
+            _ if query.has("uploads") || query.has("uploadId") => return self.in_parts(request, bucket, key, &query),
             Method::PUT if !key.is_empty() => self.put_object(request, bucket, key, fault).await,
             Method::GET if key.is_empty() && query.has("list-type") => self.list(bucket, &query),
             Method::GET | Method::HEAD if !key.is_empty() => self.get_object(request, bucket, key),
@@ -148,10 +156,47 @@ impl ObjectsStub {
         Ok(response)
     }
 
+    /// A put in parts: begun, each part, ended, given up. The object is there when it is ended. (S3 wants 5 MiB of each but the last.)
+    fn in_parts(&self, request: &Request<Bytes>, bucket: &str, key: &str, query: &listing::Query) -> Option<Answer> {
+        let Some(id) = query.get("uploadId").map(str::to_owned) else {
+            let mut state = lock(&self.0);
+            let id = format!("upload-{}", state.parts.len() + 1);
+            state.parts.insert(id.clone(), BTreeMap::new());
+            let body = format!("<InitiateMultipartUploadResult><UploadId>{id}</UploadId></InitiateMultipartUploadResult>");
+            return (request.method() == Method::POST).then(|| answer(StatusCode::OK, XML, body));
+        };
+        let no_upload = || error(StatusCode::NOT_FOUND, "NoSuchUpload");
+        match *request.method() {
+            Method::PUT => {
+                let number: u32 = query.get("partNumber")?.parse().ok()?;
+                let mut state = lock(&self.0);
+                let Some(parts) = state.parts.get_mut(&id) else { return Some(no_upload()) };
+                parts.insert(number, request.body().clone());
+                let response = answer(StatusCode::OK, XML, "");
+                Some(response.and_then(|mut response| set(&mut response, ETAG, &format!("\"{number}\"")).map(|()| response)))
+            }
+            Method::POST => {
+                let Some(parts) = lock(&self.0).parts.remove(&id) else { return Some(no_upload()) };
+                let whole = parts.into_values().collect::<Vec<_>>().concat();
+                let etag = self.store(bucket, key, whole.into(), BTreeMap::new());
+                let body = format!("<CompleteMultipartUploadResult><ETag>{etag}</ETag></CompleteMultipartUploadResult>");
+                Some(answer(StatusCode::OK, XML, body))
+            }
+            Method::DELETE => {
+                lock(&self.0).parts.remove(&id);
+                Some(answer(StatusCode::NO_CONTENT, XML, ""))
+            }
+            _ => None,
+        }
+    }
+
     fn get_object(&self, request: &Request<Bytes>, bucket: &str, key: &str) -> Answer {
         let Some(object) = self.get(bucket, key) else {
             return error(StatusCode::NOT_FOUND, "NoSuchKey");
         };
+        if request.headers().get(IF_MATCH).is_some_and(|wanted| *wanted != *object.etag) {
+            return error(StatusCode::PRECONDITION_FAILED, "PreconditionFailed");
+        }
         let size = object.body.len();
         let range = request.headers().get(RANGE).and_then(|range| range.to_str().ok());
         let part = match range.map(|range| listing::range(range, size)) {

@@ -1,4 +1,5 @@
 //! SQS: `ChangeMessageVisibilityBatch`, the brake. It answers per entry, with HTTP 200, as SQS does; and takes at most ten.
+//! `ChangeMessageVisibility` is the same for one message.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex};
@@ -55,6 +56,14 @@ struct Entry {
     visibility_timeout: i64,
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Change {
+    queue_url: String,
+    receipt_handle: String,
+    visibility_timeout: i64,
+}
+
 impl QueueStub {
     /// Every entry so far, in order, those answered as failed among them. Not those of requests that hang or were refused whole.
     #[must_use]
@@ -77,6 +86,24 @@ impl QueueStub {
     /// Makes requests from now on hang, or be answered again.
     pub fn hang(&self, hanging: bool) {
         lock(&self.0).hanging = hanging;
+    }
+
+    pub(super) async fn change_one(&self, body: &[u8]) -> Answer {
+        let Ok(Change { queue_url, receipt_handle, visibility_timeout }) = serde_json::from_slice(body) else {
+            return refused("InvalidAddress", "QueueUrl, ReceiptHandle and VisibilityTimeout were expected");
+        };
+        let hanging = {
+            let mut state = lock(&self.0);
+            state.requests += 1;
+            state.hanging
+        };
+        hang_if(hanging).await;
+        let entries = vec![Entry { id: "0".to_owned(), receipt_handle, visibility_timeout }];
+        let answered = self.record(ChangeBatch { queue_url, entries });
+        match answered.pointer("/Failed/0/Code").and_then(serde_json::Value::as_str) {
+            Some(code) => refused(code, "refused"),
+            None => answer(StatusCode::OK, JSON_1_0, "{}"),
+        }
     }
 
     pub(super) async fn change_visibility(&self, body: &[u8]) -> Answer {

@@ -124,13 +124,28 @@ async fn visibility_changes_are_kept_and_answered_entry_by_entry() {
 }
 
 #[tokio::test]
+async fn the_visibility_of_one_message_is_changed_as_that_of_many() {
+    let stub = AwsStub::start().await.unwrap();
+    stub.queue().refuse(["handle-b"]);
+    let client = sqs(&stub);
+    let change = |handle: &str| {
+        client.change_message_visibility().queue_url("http://q/files").receipt_handle(handle).visibility_timeout(900).send()
+    };
+    change("handle-a").await.unwrap();
+    assert!(change("handle-b").await.is_err());
+    let seen: Vec<_> =
+        stub.queue().changes().into_iter().map(|one| (one.receipt_handle, one.timeout_s, one.successful)).collect();
+    assert_eq!(seen, [("handle-a".to_owned(), 900, true), ("handle-b".to_owned(), 900, false)]);
+}
+
+#[tokio::test]
 async fn what_else_is_asked_is_refused_and_kept() {
     let stub = AwsStub::start().await.unwrap();
     assert!(sqs(&stub).purge_queue().queue_url("http://q").send().await.is_err());
-    assert!(s3(&stub).put_multipart(&Path::from("a")).await.is_err());
+    assert!(s3(&stub).copy(&Path::from("a"), &Path::from("b")).await.is_err());
     let unexpected = stub.unexpected();
     assert_eq!(unexpected.first().map(String::as_str), Some("POST / AmazonSQS.PurgeQueue"));
-    assert_eq!(unexpected.last().map(String::as_str), Some("POST /store/a?uploads="));
+    assert_eq!(unexpected.last().map(String::as_str), Some("PUT /store/b"));
 }
 
 #[tokio::test]
@@ -156,6 +171,34 @@ async fn objects_are_written_read_listed_and_deleted() {
     assert!(matches!(store.get(&path).await, Err(Error::NotFound { .. })));
     assert!(matches!(store.head(&path).await, Err(Error::NotFound { .. })));
     assert!(stub.objects().stored().is_empty() && stub.unexpected().is_empty());
+}
+
+#[tokio::test]
+async fn an_object_that_comes_in_parts_is_there_when_it_is_ended() {
+    let stub = AwsStub::start().await.unwrap();
+    let (store, path) = (s3(&stub), Path::from("a"));
+    let mut parts = store.put_multipart(&path).await.unwrap();
+    parts.put_part("first, ".into()).await.unwrap();
+    parts.put_part("second".into()).await.unwrap();
+    assert!(stub.objects().stored().is_empty());
+    parts.complete().await.unwrap();
+    assert_eq!(store.get(&path).await.unwrap().bytes().await.unwrap(), "first, second");
+    let mut given_up = store.put_multipart(&path).await.unwrap();
+    given_up.put_part("third".into()).await.unwrap();
+    given_up.abort().await.unwrap();
+    assert_eq!((stub.objects().stored().len(), stub.unexpected().len()), (1, 0));
+}
+
+#[tokio::test]
+async fn an_object_is_read_only_as_the_one_that_is_wanted() {
+    let stub = AwsStub::start().await.unwrap();
+    let (store, path) = (s3(&stub), Path::from("a"));
+    let etag = stub.objects().put_with("store", "a", "x", &[("first-sent", "never")]);
+    let wanted = || GetOptions { if_match: Some(etag.clone()), ..GetOptions::default() };
+    let metadata = store.get_opts(&path, wanted()).await.unwrap().attributes;
+    assert_eq!(metadata.get(&Attribute::Metadata("first-sent".into())).unwrap().as_ref(), "never");
+    stub.objects().put("store", "a", "y");
+    assert!(matches!(store.get_opts(&path, wanted()).await, Err(Error::Precondition { .. })));
 }
 
 #[tokio::test]
