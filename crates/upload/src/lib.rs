@@ -30,5 +30,5 @@ mod send;
 mod sift;
 
 pub use error::UploadError;
-pub use object::{gone, object, object_id};
+pub use object::{gone, object, object_digest};
 pub use prepare::{Input, upload_id};

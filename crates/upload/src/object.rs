@@ -8,16 +8,16 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use relay_store::{GivenObject, NoPiece, Store};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
-use uuid::Uuid;
 
-use crate::prepare::{Input, upload_id};
+use crate::prepare::Input;
 
 /// Pieces that were fetched and not read yet, at most.
 const PIECES_WAITING_MAX: usize = 1;
 
-/// The id of the upload of the object at `url`: another content, or another version, is another upload.
-pub fn object_id(url: &str, etag: &str, version: Option<&str>) -> Uuid {
-    upload_id(format!("{url}\n{etag}\n{}", version.unwrap_or_default()).as_bytes(), 0)
+/// What tells the content of the object at `url` from any other: the version is not in it, so the same content put there once more is
+/// the same upload.
+pub fn object_digest(url: &str, etag: &str) -> Vec<u8> {
+    format!("{url}\n{etag}").into_bytes()
 }
 
 /// `found` in `files` as a file, under the `name` that errors and reports call it. One that is replaced or deleted while it is read is

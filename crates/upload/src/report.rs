@@ -93,7 +93,7 @@ impl<'r> Report<'r> {
 
     /// That of an upload which cannot be gone on with, because of what was `expected`.
     pub fn broken(upload: Uuid, file: &'r str, expected: String) -> Report<'r> {
-        let what_to_do = "upload the file again: m3ter counts each uid once".to_owned();
+        let what_to_do = format!("usage-relay upload --again {file}: m3ter counts each uid once");
         Report { upload, file, status: Status::Failed, because: Some(expected), what_to_do: Some(what_to_do), told: None }
     }
 

@@ -5,11 +5,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bumpalo::Bump;
 use bytes::Bytes;
 use files::read::Stop;
 use files::seen::{Seen, Standing};
 use files::source::{Format, Source};
 use files::spread;
+use relay_core::guard::uid_of;
 use relay_core::reason::{Reason, Refusal};
 use relay_store::PIECE_BYTES;
 use tokio::sync::mpsc::Sender;
@@ -22,6 +24,11 @@ use crate::rows::{BETWEEN, CLOSE, OPEN};
 const BAD_ROWS_MAX: usize = 1_000;
 /// and bytes of them, but for the last: one row may have a mebibyte.
 const BAD_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Rows whose uids are looked up together: enough that the processor waits for memory once instead of for each,
+const TOGETHER: usize = 256;
+/// and bytes of them, but for the last.
+const TOGETHER_BYTES: usize = 1024 * 1024;
 
 /// What is told of a file, in this order: of each part its pieces and then what it is; in between, bad rows; at last, the end.
 #[derive(Debug)]
@@ -78,8 +85,8 @@ impl Sifting {
     pub(crate) fn run(self, told: Sender<Told>) {
         let Sifting { source, format, looker, lookers, seen, rows, strict, part_bytes_max, enough } = self;
         let source = source.behind(rows.read);
-        let sorting =
-            Sorting { told, part: PartText::default(), bad: Vec::new(), bad_bytes: 0, seen, rows, strict, part_bytes_max };
+        let (waiting, part) = (Waiting::default(), PartText::default());
+        let sorting = Sorting { told, waiting, part, bad: Vec::new(), bad_bytes: 0, seen, rows, strict, part_bytes_max };
         sorting.run(|sorting| {
             spread::read(&source, format, vec![looker; lookers.max(1)], &mut |row| {
                 sorting.take(row)?;
@@ -92,6 +99,7 @@ impl Sifting {
 /// Sorts rows into parts and quarantine.
 struct Sorting {
     told: Sender<Told>,
+    waiting: Waiting,
     part: PartText,
     bad: Vec<(u64, Bad)>,
     bad_bytes: usize,
@@ -101,9 +109,18 @@ struct Sorting {
     part_bytes_max: u64,
 }
 
+/// Rows that are not sorted yet.
+#[derive(Default)]
+struct Waiting {
+    rows: Vec<Row>,
+    bytes: usize,
+}
+
 impl Sorting {
     fn run(mut self, read: impl FnOnce(&mut Sorting) -> Result<(), Stop>) {
-        let end = match read(&mut self) {
+        let read = read(&mut self);
+        // What stands before its end; a bad row among them may be where it ends.
+        let end = match self.settle().and(read) {
             Ok(()) => End::Whole,
             Err(Stop::NotWanted) => End::Enough,
             Err(Stop::Line { line, refusal }) => End::Broken(line, refusal),
@@ -119,6 +136,22 @@ impl Sorting {
     }
 
     fn take(&mut self, row: Row) -> Result<(), Stop> {
+        self.waiting.bytes += row.text().len();
+        self.waiting.rows.push(row);
+        let is_much = self.waiting.rows.len() >= TOGETHER || self.waiting.bytes >= TOGETHER_BYTES;
+        if is_much { self.settle() } else { Ok(()) }
+    }
+
+    /// Sorts what waits, in its order.
+    fn settle(&mut self) -> Result<(), Stop> {
+        let mut rows = std::mem::take(&mut self.waiting.rows);
+        self.seen.fetch(rows.iter().filter_map(Row::key));
+        let sorted = rows.drain(..).try_for_each(|row| self.sort(row));
+        self.waiting = Waiting { rows, bytes: 0 };
+        sorted
+    }
+
+    fn sort(&mut self, row: Row) -> Result<(), Stop> {
         let place = self.rows.read;
         self.rows.read += 1;
         match row {
@@ -133,10 +166,11 @@ impl Sorting {
                     Ok(())
                 }
                 Standing::Rival(earlier) => {
-                    let Measurement { text, uid, first_sent_ms, .. } = measurement;
+                    let Measurement { text, first_sent_ms, .. } = measurement;
+                    let uid = uid_of(&text, &Bump::new()).map(Into::into);
                     let detail = format!("expected one content under a uid; line {earlier} has another under this one");
                     let refusal = Refusal::submit(Reason::UidConflict, detail);
-                    self.bad(place, Bad { line, uid: Some(uid), text, refusal, first_sent_ms: Some(first_sent_ms) })
+                    self.bad(place, Bad { line, uid, text, refusal, first_sent_ms: Some(first_sent_ms) })
                 }
             },
             Row::Bad(bad) => self.bad(place, bad),

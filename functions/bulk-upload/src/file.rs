@@ -15,12 +15,12 @@ use relay_store::{GivenObject, LedgerMode, LedgerWrite, NoPiece, Store};
 use tokio::time::{Instant, timeout_at};
 use upload::journal::{PartState, State};
 use upload::options::Options;
+use upload::report::{Report, Status, Told};
 use upload::run::{Ended, Means, begin, state};
-use upload::{Input, UploadError, gone, object, object_id};
+use upload::{Input, UploadError, gone, object, object_digest, upload_id};
 use uuid::Uuid;
 
 use crate::notification::{NewFile, REPORT};
-use crate::report::{Report, Status, Told};
 use crate::wishes;
 
 /// What a Parquet file begins with.
@@ -93,7 +93,7 @@ impl Office {
     /// The upload of `file`.
     pub fn upload_of(&self, file: NewFile) -> Upload<'_> {
         let url = format!("s3://{}/{}", self.bucket, file.key);
-        let id = object_id(&url, &file.etag, file.version.as_deref());
+        let id = upload_id(&object_digest(&url, &file.etag), 0);
         Upload { office: self, id, file, url }
     }
 }
@@ -164,16 +164,17 @@ impl Upload<'_> {
         }
     }
 
-    /// Whether `found` is what S3 told of, and nothing that was put there since.
+    /// Whether `found` has the content that S3 told of.
     fn is_told_of(&self, found: &GivenObject) -> bool {
-        let is_same = |told: Option<&str>, found: Option<&str>| told.zip(found).is_none_or(|(told, found)| told == found);
-        is_same(Some(&self.file.etag), found.etag.as_deref()) && is_same(self.file.version.as_deref(), found.version.as_deref())
+        found.etag.as_ref().is_none_or(|etag| *etag == self.file.etag)
     }
 
     /// What `error` means: most pass by themselves, or with what an operator mends.
     async fn failed(&self, error: &UploadError, times: Times) -> Came {
         match error {
             UploadError::Unreadable(cause) if cause.kind() == ErrorKind::NotFound => Came::Gone,
+            // Its words name the file.
+            UploadError::Unreadable(_) => Came::Stuck(error.to_string()),
             UploadError::Unknown | UploadError::NotPrepared | UploadError::PartChanged => {
                 self.tell(&Report::broken(self.id, &self.url, error.to_string()), true, times).await
             }
@@ -183,23 +184,22 @@ impl Upload<'_> {
             UploadError::Store(_)
             | UploadError::Version { .. }
             | UploadError::NotAnswered(NotAnswered::Refused { .. } | NotAnswered::GiveUp | NotAnswered::Unknown)
-            | UploadError::NotTaken { .. }
-            | UploadError::Unreadable(_) => Came::Stuck(chain(error)),
+            | UploadError::NotTaken { .. } => Came::Stuck(chain(error)),
         }
     }
 
-    /// Writes the report beside the file. One that `may_be_new` is accounted for, unless it is there already.
+    /// Writes the report beside the file. It is accounted for unless it is there already; where none can be, if it `may_be_new`.
     async fn tell(&self, report: &Report<'_>, may_be_new: bool, times: Times) -> Came {
         let files = &self.office.files;
-        let ending = |is_new| Came::Told(Ending::of(report, is_new && may_be_new));
+        let ending = |is_new| Came::Told(Ending::of(report, is_new));
         let key = format!("{}{REPORT}", self.file.key);
         // A name that has no room for more has no report; the log says how it ended.
         if key.len() > KEY_BYTES_MAX || !files.reaches(&key) {
-            return ending(true);
+            return ending(may_be_new);
         }
         match files.given(&self.file.key).await {
             // What lies there now has a report of its own.
-            Ok(Some(found)) if !self.is_told_of(&found) => return ending(true),
+            Ok(Some(found)) if !self.is_told_of(&found) => return ending(may_be_new),
             Ok(_) => {}
             Err(_) => return Came::Stuck("it could not be looked whether the file is there".to_owned()),
         }

@@ -14,10 +14,11 @@ use relay_core::inbound::Inbound;
 use relay_core::settle::Outcome;
 use tokio::time::Instant;
 
+use upload::report::Status;
+
 use crate::file::{Came, Office, Times};
 use crate::metrics::{self, Counts};
 use crate::notification::files;
-use crate::report::Status;
 use crate::visibility::{Visibility, WAIT_MAX_S, seconds};
 
 /// Of an invocation, how long before its end no step is begun: a step's last requests and the journal take no longer.
@@ -131,6 +132,7 @@ impl Round<'_> {
                         Status::Done => ("info", "done"),
                         Status::Failed => ("error", "failed"),
                         Status::Refused => ("error", "refused"),
+                        Status::Continues => ("info", "not over"),
                     };
                     let (rows, bad, parts) = (ending.rows, ending.quarantined, ending.parts);
                     self.say(
@@ -143,7 +145,8 @@ impl Round<'_> {
                 None
             }
             Came::Gone => {
-                self.say("info", "a file was replaced or deleted before it was read", id);
+                self.counts.failed += 1;
+                self.say("error", "a file was replaced or deleted before it was read", id);
                 None
             }
             Came::Continues(after) => {

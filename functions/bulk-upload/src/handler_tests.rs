@@ -265,7 +265,7 @@ async fn a_file_that_cannot_be_read_to_its_end_is_not_sent_at_all() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_file_that_was_deleted_or_replaced_before_it_was_read_is_done_with() {
+async fn a_file_that_was_deleted_or_replaced_before_it_was_read_is_done_with_and_counts_as_failed() {
     for replaced in [false, true] {
         let world = World::new();
         let told = world.put(KEY, row("u-1"), &[]).await;
@@ -275,7 +275,7 @@ async fn a_file_that_was_deleted_or_replaced_before_it_was_read_is_done_with() {
         }
         let handled = world.handle(&[told]).await;
         assert_eq!((handled.stay, world.files_taken(), handled.log.len()), (0, 0, 1));
-        assert_eq!(counts(&handled, ["UploadsDone", "UploadsFailed"]), [0, 0]);
+        assert_eq!(counts(&handled, ["UploadsDone", "UploadsFailed"]), [0, 1], "somebody waits for it");
         assert_eq!(world.read(&format!("{KEY}.report.json")).await, None);
     }
 }

@@ -2,7 +2,7 @@
 //! report comes to lie beside it.
 //!
 //! [`config`] reads the settings, [`notification`] reads what S3 tells of new objects, [`wishes`] what their owners wrote beside them,
-//! [`file`](mod@file) does what can be done about one of them, [`report`] is what is said of it there, [`handler`] keeps to the deadline and answers,
+//! [`file`](mod@file) does what can be done about one of them, [`handler`] keeps to the deadline and answers,
 //! [`visibility`] is the way to the queue, [`metrics`] names every metric. What every function needs is in `lambda-shell`; the job itself
 //! is the crate `upload`.
 //!
@@ -16,6 +16,5 @@ pub mod file;
 pub mod handler;
 pub mod metrics;
 pub mod notification;
-pub mod report;
 pub mod visibility;
 pub mod wishes;

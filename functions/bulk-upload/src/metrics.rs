@@ -3,8 +3,9 @@
 use lambda_shell::line::{Invocation, Metric, metric, push};
 use serde_json::{Value, json};
 
+use upload::report::Status;
+
 use crate::file::Ending;
-use crate::report::Status;
 
 /// All metrics.
 pub const METRICS: [Metric; 10] = [
@@ -49,6 +50,7 @@ impl Counts {
         match ending.status {
             Status::Done => self.done += 1,
             Status::Failed | Status::Refused => self.failed += 1,
+            Status::Continues => {}
         }
         self.rows += ending.rows;
         self.quarantined += ending.quarantined;

@@ -21,8 +21,6 @@ pub struct NewFile {
     pub key: String,
     /// What S3 calls its content.
     pub etag: String,
-    /// Its version, where the bucket keeps versions.
-    pub version: Option<String>,
 }
 
 /// The message tells of no file that could be taken.
@@ -68,8 +66,6 @@ struct Object {
     size: Option<u64>,
     #[serde(rename = "eTag")]
     etag: Option<String>,
-    #[serde(rename = "versionId")]
-    version: Option<String>,
 }
 
 /// The files that the message with this `body` tells of, in order, if they lie in `bucket`.
@@ -100,8 +96,7 @@ impl Record {
             return Ok(None);
         }
         let etag = object.etag.filter(|etag| !etag.is_empty()).ok_or(NotTold::NotANotification)?;
-        let version = object.version.filter(|version| !version.is_empty() && version != "null");
-        Ok(Some(NewFile { key, etag: etag.trim_matches('"').to_owned(), version }))
+        Ok(Some(NewFile { key, etag: etag.trim_matches('"').to_owned() }))
     }
 }
 
@@ -145,9 +140,9 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_told_with_its_content_and_version() {
+    fn a_file_is_told_with_its_content() {
         let [file] = &files(&json!({"Records": [record("uploads/a.csv")]}).to_string(), "b").unwrap()[..] else { panic!() };
-        assert_eq!((file.key.as_str(), file.etag.as_str(), file.version.as_deref()), ("uploads/a.csv", "0123", Some("v1")));
+        assert_eq!((file.key.as_str(), file.etag.as_str()), ("uploads/a.csv", "0123"));
     }
 
     #[test]
@@ -196,16 +191,6 @@ mod tests {
         assert_eq!(with("/s3/object/eTag", ""), Err(NotTold::NotANotification));
         for body in ["", "{}", "[]", "hello", "{\"Event\":\"other\"}", "{\"Records\":[{}]}", "{\"Records\":{}}"] {
             assert_eq!(files(body, "b"), Err(NotTold::NotANotification), "{body}");
-        }
-    }
-
-    #[test]
-    fn a_version_that_is_none_is_none() {
-        for version in [json!(null), json!("null"), json!("")] {
-            let mut record = record("uploads/a.csv");
-            record["s3"]["object"]["versionId"] = version;
-            let [file] = &files(&json!({ "Records": [record] }).to_string(), "b").unwrap()[..] else { panic!() };
-            assert_eq!(file.version, None);
         }
     }
 }

@@ -92,8 +92,7 @@ impl Named {
             }
             Named::Object { url, .. } => {
                 let (_, found) = self.found().await?;
-                let (etag, version) = (found.etag.unwrap_or_default(), found.version.unwrap_or_default());
-                Ok(format!("{url}\n{etag}\n{version}").into_bytes())
+                Ok(::upload::object_digest(url, &found.etag.unwrap_or_default()))
             }
         }
     }

@@ -50,8 +50,18 @@ impl Places {
         vec!["--queue-url".to_owned(), self.queue.queue_url(), "--store-url".to_owned(), store_url]
     }
 
+    /// With a sandbox, and this queue.
+    fn at_queue(&self, url: &str) -> Console<'_> {
+        let mut arguments = self.arguments();
+        url.clone_into(&mut arguments[1]);
+        self.start_with(arguments, &["--sandbox-url", &self.sandbox_url])
+    }
+
     fn start(&self, more: &[&str]) -> Console<'_> {
-        let arguments = self.arguments();
+        self.start_with(self.arguments(), more)
+    }
+
+    fn start_with(&self, arguments: Vec<String>, more: &[&str]) -> Console<'_> {
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).chain(["--json"]).chain(more.iter().copied()).collect();
         let mut child = command(&self.queue, &arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
@@ -299,6 +309,20 @@ fn without_a_sandbox_the_page_shows_and_sends_nothing() {
         let (status, said) = console.act(path, body);
         assert_eq!(status, 422);
         assert!(said["error"].as_str().unwrap().contains("--sandbox-url"), "{said}");
+    }
+    assert!(places.queue.seen().taken.is_empty());
+    console.stop();
+}
+
+#[test]
+fn buttons_that_send_refuse_a_queue_that_is_not_on_this_machine() {
+    let places = Places::new();
+    // The endpoint is the stub's, so the console can look: were something sent, it would be seen.
+    let console = places.at_queue("https://sqs.eu-west-1.amazonaws.com/123456789012/usage");
+    for body in [json!({"what": "demo", "count": 1}), json!({"what": "mistakes"})] {
+        let (status, said) = console.act("/send", body);
+        assert_eq!(status, 422);
+        assert!(said["error"].as_str().unwrap().contains("to be on loopback; nothing was sent"), "{said}");
     }
     assert!(places.queue.seen().taken.is_empty());
     console.stop();

@@ -48,6 +48,27 @@ fn measurements_that_vanish_are_found_missing_and_the_exit_code_is_1() {
 }
 
 #[test]
+fn nothing_is_sent_to_a_queue_that_is_not_on_this_machine() {
+    let queue = QueueStub::start(Script::all_well());
+    let (_sandbox, url, _runtime) = sandbox();
+    let folder = tempfile::tempdir().unwrap();
+    let store_url = format!("file://{}", folder.path().display());
+    let elsewhere = "https://sqs.eu-west-1.amazonaws.com/123456789012/usage";
+    let more = ["--measurements", "200", "--messages", "4"];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_usage-relay"));
+    // The endpoint is the stub's: were it sent, it would be seen.
+    command.env_clear().env("AWS_ENDPOINT_URL", queue.endpoint()).env("AWS_EC2_METADATA_DISABLED", "true");
+    command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test").env("AWS_REGION", "eu-west-1");
+    command.args(["demo", "--queue-url", elsewhere, "--dead-letter-queue-url", elsewhere]);
+    command.args(["--sandbox-url", &url, "--store-url", &store_url]).args(more);
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(64), "{said}");
+    assert!(said.contains("to be on loopback; nothing was sent"), "{said}");
+    assert!(queue.seen().taken.is_empty());
+}
+
+#[test]
 fn what_does_not_answer_or_cannot_be_is_named_with_the_right_exit_code() {
     let queue = QueueStub::start(Script::all_well());
     let (_sandbox, url, _runtime) = sandbox();

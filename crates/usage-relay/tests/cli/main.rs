@@ -27,4 +27,5 @@ mod shell;
 mod store_given;
 mod trouble;
 mod upload;
+mod upload_memory;
 mod upload_stopped;

@@ -218,7 +218,9 @@ fn what_comes_through_a_pipe_that_has_a_name_is_uploaded_and_not_only_looked_at(
     assert_eq!(world.once(), 30);
 }
 
-/// The bad rows of a file of each format, its good ones around them: line and reason, and what is kept.
+/// Line and reason of a bad row, and something that is kept of it.
+type BadRow<'t> = (u64, &'t str, &'t str);
+
 #[test]
 fn malformed_rows_of_every_format_are_in_the_quarantine_with_line_and_reason_and_the_good_ones_are_counted() {
     let no_meter = row(2).replace("\"meter\":\"api\",", "");
@@ -230,15 +232,15 @@ fn malformed_rows_of_every_format_are_in_the_quarantine_with_line_and_reason_and
     );
     let mut rows = [1, 2, 3, 9].map(cells);
     (rows[1].0[1], rows[2].1) = (None, f64::NAN);
-    let expected: [(&str, Vec<u8>, &[(u64, &str, &str)]); 4] = [
+    let expected: [(&str, Vec<u8>, &[BadRow<'_>]); 4] = [
         (
             "usage.ndjson",
             text,
             &[(2, "MeterMissing", &no_meter), (3, "NotJson", "hello"), (4, "NotJson", ""), (6, "NotAMeasurement", "[1]")],
         ),
         ("usage.json", list.into(), &[(2, "MeterMissing", &no_meter), (3, "NotAMeasurement", "7"), (3, "NotAMeasurement", "[]")]),
-        ("usage.csv", table.into(), &[(3, "MeterMissing", ""), (4, "FieldNotNumber", ""), (5, "NotAMeasurement", "")]),
-        ("usage.parquet", parquet(&rows), &[(2, "MeterMissing", ""), (3, "FieldNotNumber", "")]),
+        ("usage.csv", table.into(), &[(3, "MeterMissing", "\"u-2\""), (4, "FieldNotNumber", ""), (5, "NotAMeasurement", "")]),
+        ("usage.parquet", parquet(&rows), &[(2, "MeterMissing", "\"u-2\""), (3, "FieldNotNumber", "")]),
     ];
     for (name, content, expected) in expected {
         let world = World::new();
@@ -344,7 +346,7 @@ fn of_two_files_one_of_which_is_bad_the_other_is_uploaded_and_it_is_1() {
     for (content, expected) in [
         (&b"hello"[..], "nothing was sent: line 1: expected a JSON object, a JSON array, or a CSV header"),
         (&gzip(&[b' '; 9_000])[..20], "nothing was sent: line 1: expected a file that can be unpacked to its end"),
-        (array(9)[..300].as_bytes(), "nothing was sent: line 4: expected"),
+        (&array(9).as_bytes()[..300], "nothing was sent: line 4: expected"),
     ] {
         let world = World::new();
         let output = world.run(&[&world.file("bad", content), &good(&world), "--json"]);
