@@ -20,6 +20,8 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from infra.local.emulator import UP_URL
+
 ROOT = Path(__file__).resolve().parents[1]
 SAM = ROOT / ".local" / "sam" / "bin" / "sam"
 
@@ -32,6 +34,11 @@ TOOLS = (ROOT / "target" / "debug", ROOT / ".local" / "venv" / "bin", SAM.parent
 SECRET = """\
 aws secretsmanager put-secret-value --secret-id "$SECRET_ARN" \\
   --secret-string '{"access_key_id":"…","api_secret":"…"}'"""
+
+LOCAL_SHELL = (
+    "this shell sourced what `make up` wrote, so AWS_ENDPOINT_URL is the local emulator: "
+    "deploy from a new shell, with AWS's own credentials. Nothing was built or deployed."
+)
 
 STACK = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,39}")
 """CloudFormation takes 128 characters; this leaves room for what Lambda's names (64) and roles' add to it."""
@@ -51,6 +58,9 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="only look at what was asked for")
     parser.add_argument("--outputs", action="store_true", help="only print the outputs of a stack that is there")
     asked = parser.parse_args()
+    if not asked.outputs and is_local(os.environ):
+        print(LOCAL_SHELL, file=sys.stderr)
+        return 64
     faults = list(wrong(None if asked.outputs else asked.org, asked.stack, asked.region, asked.set, asked.template.read_text()))
     if faults:
         print("\n".join([*faults, f"for example: {OUTPUTS if asked.outputs else DEPLOY}"]), file=sys.stderr)
@@ -67,6 +77,12 @@ def main() -> int:
     if done == 0:
         _say_what_is_next(asked.stack, asked.region)
     return done
+
+
+def is_local(variables: Mapping[str, str]) -> bool:
+    """Whether a shell with these variables sourced what `make up` wrote, and so speaks to that emulator instead of to AWS."""
+    url = variables.get("AWS_ENDPOINT_URL")
+    return url is not None and url == variables.get(UP_URL)
 
 
 def wrong(org: str | None, stack: str, region: str, more: str, template: str) -> Iterable[str]:

@@ -150,7 +150,7 @@ variable "AlarmTopicArn" {
 }
 
 variable "KmsKeyArn" {
-  description = "A key of your own for queues, bucket, secret and logs. Empty leaves encryption to keys that AWS owns. Its policy must let CloudWatch Logs use it, and producers need kms:GenerateDataKey and kms:Decrypt then (docs/STACK.md)."
+  description = "A key of your own for queues, bucket, secret and logs. Empty leaves encryption to keys that AWS owns. Its policy must let CloudWatch Logs and S3 use it, and producers need kms:GenerateDataKey and kms:Decrypt then (docs/STACK.md)."
   type        = string
   default     = ""
 }

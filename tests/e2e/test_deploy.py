@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from infra import deploy as infra_deploy
+from infra.local import emulator
 from infra.local.build import this_architecture
 from infra.local.package import package
 from infra.local.processes import environment
@@ -274,6 +275,19 @@ def test_what_is_missing_or_wrong_is_said_all_at_once_before_anything_is_built()
     assert said[2] == "REGION is missing: must be a region of AWS, such as eu-west-1."
     assert said[3].startswith("SET has 'oops': must be NAME=VALUE")
     assert said[4] == f"for example: {infra_deploy.DEPLOY}"
+
+
+@pytest.mark.parametrize("more", [(), ("--check",)])
+def test_a_shell_that_sourced_what_make_up_wrote_deploys_nothing(more: tuple[str, ...]) -> None:
+    url = "http://127.0.0.1:9"
+    argv = [sys.executable, "-m", "infra.deploy", "--org", ORG_ID, "--stack", "usage-relay", "--region", REGION, *more]
+    done = subprocess.run(
+        argv, cwd=ROOT, env=os.environ | {"AWS_ENDPOINT_URL": url, emulator.UP_URL: url}, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (64, "", f"{infra_deploy.LOCAL_SHELL}\n")
+    assert not infra_deploy.is_local({"AWS_ENDPOINT_URL": url}), "an emulator that was asked for by itself"
+    assert not infra_deploy.is_local({"AWS_ENDPOINT_URL": "http://127.0.0.1:8", emulator.UP_URL: url})
+    assert not infra_deploy.is_local({})
 
 
 def test_make_runs_what_these_tests_run() -> None:

@@ -34,8 +34,11 @@ fn pairs<'t>(lines: &[&'t str], indent: usize) -> BTreeMap<&'t str, &'t str> {
 
 /// What the template gives the function.
 fn environment(template: &str) -> BTreeMap<&str, &str> {
-    let function = below(template, "  Function:").join("\n");
-    let start = template.find(function.lines().next().unwrap()).unwrap();
+    environment_of(template, "Function")
+}
+
+fn environment_of<'t>(template: &'t str, function: &str) -> BTreeMap<&'t str, &'t str> {
+    let start = template.find(&format!("\n  {function}:\n")).unwrap();
     pairs(&below(&template[start..], "        Variables:"), 10)
 }
 
@@ -142,6 +145,25 @@ fn the_readme_lists_every_setting_with_its_default() {
     let settings: Vec<&str> =
         rows.filter(|name| name.chars().all(|c| c.is_ascii_uppercase() || c == '_' || c.is_ascii_digit())).collect();
     assert_eq!(settings, SETTINGS.map(|(name, _)| name), "in the order of config.rs, and no other");
+}
+
+#[test]
+fn the_readme_says_which_settings_the_other_functions_have() {
+    let (template, readme) = (read("template.yaml"), read("README.md"));
+    let (_, told) = readme.split_once("\nOf these `dead-letter` has ").expect("a sentence about the other functions");
+    let (told, _) = told.split_once(". ").unwrap();
+    let (dead_letter, rest) = told.split_once("`ingest-watch` also").unwrap();
+    let (watch, upload) = rest.split_once("`bulk-upload` besides those").unwrap();
+    let mut said = Vec::new();
+    for (function, more) in [("DeadLetterFunction", dead_letter), ("IngestWatchFunction", watch), ("BulkUploadFunction", upload)]
+    {
+        let is_setting = |word: &&str| word.len() > 4 && word.chars().all(|c| c.is_ascii_uppercase() || matches!(c, '_' | '3'));
+        said.extend(more.split('`').filter(is_setting));
+        said.sort_unstable();
+        let given: Vec<&str> =
+            environment_of(&template, function).into_keys().filter(|name| !name.starts_with("MALLOC_")).collect();
+        assert_eq!(said, given, "{function}: each has what those before it have");
+    }
 }
 
 /// The parameters of the template, in its order.

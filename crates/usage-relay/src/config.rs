@@ -111,9 +111,9 @@ pub(crate) fn service_endpoint(service: &str) -> Option<String> {
     variable(&format!("AWS_ENDPOINT_URL_{service}"))
 }
 
-/// Whether the environment names an endpoint for SQS alone.
-pub(crate) fn has_sqs_endpoint() -> bool {
-    variable(ENDPOINT_URL_SQS).is_some()
+/// The endpoint that the environment names for SQS alone.
+pub(crate) fn sqs_endpoint() -> Option<String> {
+    variable(ENDPOINT_URL_SQS)
 }
 
 /// The endpoint that the environment names for S3 alone.

@@ -44,7 +44,7 @@ Examples:
 
 With a sandbox the page has switches for trouble: throttling, lost answers, an outage, tokens that expire. Without one the relay \
 submits to m3ter itself: the page shows the same, but for m3ter's own count, and has no switches. Its buttons that send made-up usage \
-are there for a sandbox alone, too.
+are there for a sandbox alone, too, and for a queue on this machine.
 
 It listens on 127.0.0.1 alone, and looks at queue and store only while a page is open. Exit codes: 0 stopped; 2 queue, store or sandbox \
 do not answer, or the port is taken; 64 the command line is wrong.";

@@ -33,7 +33,7 @@ Examples:
   usage-relay demo --queue-url \"$QUEUE_URL\" --dead-letter-queue-url \"$DEAD_LETTER_QUEUE_URL\" \\
       --store-url \"$STORE_URL\" --sandbox-url http://127.0.0.1:8080
 
-For a relay that submits to a sandbox, never to m3ter itself.
+For a relay that submits to a sandbox, never to m3ter itself: the queue must be on this machine.
 
 Credentials: M3TER_ACCESS_KEY_ID and M3TER_API_SECRET from the environment, else sandbox and sandbox-secret.
 
@@ -98,8 +98,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let produced = plan::plan(run, arguments.measurements, arguments.messages)?;
     let messages = plan::messages(&produced)?;
     let credentials = config::credentials().map_err(Failure::Usage)?;
+    let queue = Queue::at(arguments.queue_url).await;
+    queue.must_be_local().map_err(Failure::Usage)?;
     let places = Places {
-        queue: Queue::at(arguments.queue_url).await,
+        queue,
         dead_letters: Queue::at(arguments.dead_letter_queue_url).await,
         m3ter: M3ter::at(arguments.sandbox_url, arguments.organisation)?,
         store: open_store(&arguments.store_url).await?,

@@ -34,7 +34,7 @@ lambda:GetFunctionConfiguration, lambda:ListEventSourceMappings, sqs:GetQueueAtt
 s3:ListBucket, s3:GetObject, and with --write s3:PutObject; where the stack has a key of your own also kms:Decrypt, and with --write \
 kms:GenerateDataKey. What the function's own role may do is not looked at.
 
-m3ter is asked with the keys in the secret: for a token, for events, meters and accounts, and with a batch that holds no measurement, \
+m3ter is asked with the keys in the secret: for a token, for events, meters, accounts and file upload jobs, and with a batch that holds no measurement, \
 which is refused and can bill nothing.
 
 Exit codes: 0 all is ok; 1 something is not; 64 the command line is wrong.";
@@ -42,7 +42,8 @@ Exit codes: 0 all is ok; 1 something is not; 64 the command line is wrong.";
 /// Look whether everything around the relay is as it must be.
 ///
 /// Credentials, clock, function, mapping, queue, dead-letter queue, store, secret, m3ter: a line for each, ok or what to do. Also for a
-/// queue that was there before the stack.
+/// queue that was there before the stack. With --stack-name also the queue of files, and that what drains the dead letters is the
+/// stack's own.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {

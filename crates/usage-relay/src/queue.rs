@@ -26,6 +26,8 @@ use crate::failure::Failure;
 pub(crate) struct Queue {
     client: aws_sdk_sqs::Client,
     url: Url,
+    /// Whether what is sent stays on this machine, as far as can be told.
+    is_local: bool,
 }
 
 /// A message to send.
@@ -111,6 +113,12 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
+/// Whether a queue at `url` that is spoken to at `endpoint`, or else at its own host, is on this machine, and does not claim to be AWS's.
+fn is_local(url: &Url, endpoint: Option<&str>) -> bool {
+    let is_at = |endpoint: &str| Url::parse(endpoint).is_ok_and(|place| is_loopback(&place));
+    region_of(url).is_none() && endpoint.map_or_else(|| is_loopback(url), is_at)
+}
+
 impl Queue {
     /// A client for the queue at `url`. Nothing is called yet.
     pub(crate) async fn at(url: Url) -> Self {
@@ -123,10 +131,22 @@ impl Queue {
         }
         let settings = loader.load().await;
         let mut sqs = aws_sdk_sqs::config::Builder::from(&settings);
-        if settings.endpoint_url().is_none() && !config::has_sqs_endpoint() {
+        let given = config::sqs_endpoint().or_else(|| settings.endpoint_url().map(str::to_owned));
+        if given.is_none() {
             sqs = sqs.endpoint_url(url.origin().ascii_serialization());
         }
-        Self { client: aws_sdk_sqs::Client::from_conf(sqs.build()), url }
+        let is_local = is_local(&url, given.as_deref());
+        Self { client: aws_sdk_sqs::Client::from_conf(sqs.build()), url, is_local }
+    }
+
+    /// Holds what only a sandbox may get back from a queue that feeds m3ter itself.
+    ///
+    /// # Errors
+    /// What was expected.
+    pub(crate) fn must_be_local(&self) -> Result<(), String> {
+        let expected =
+            "made-up usage is for a relay on this machine alone: expected queue and AWS_ENDPOINT_URL to be on loopback";
+        if self.is_local { Ok(()) } else { Err(format!("{expected}; nothing was sent")) }
     }
 
     /// Sends `messages`, at most ten and at most 1 MiB in all. One answer for each, in their order.
@@ -261,5 +281,21 @@ mod tests {
         let loopback = |text: &str| is_loopback(&Url::parse(text).unwrap());
         assert!(loopback("http://127.0.0.1:1/q") && loopback("http://[::1]:1/q") && loopback("http://localhost/q"));
         assert!(!loopback("http://10.0.0.1/q") && !loopback("http://localhost.example.com/q"));
+    }
+
+    #[test]
+    fn a_queue_is_local_where_it_is_spoken_to_and_never_when_it_is_awss() {
+        let aws = "https://sqs.eu-west-1.amazonaws.com/1/q";
+        for (url, endpoint, expected) in [
+            ("http://127.0.0.1:4566/1/q", None, true),
+            ("http://127.0.0.1:4566/1/q", Some("http://localhost:4566"), true),
+            ("http://sqs.eu-west-1.localhost.localstack.cloud:4566/1/q", Some("http://127.0.0.1:4566"), true),
+            ("http://127.0.0.1:4566/1/q", Some("https://sqs.eu-west-1.amazonaws.com"), false),
+            ("http://10.0.0.1/1/q", None, false),
+            (aws, None, false),
+            (aws, Some("http://127.0.0.1:4566"), false),
+        ] {
+            assert_eq!(is_local(&Url::parse(url).unwrap(), endpoint), expected, "{url} {endpoint:?}");
+        }
     }
 }

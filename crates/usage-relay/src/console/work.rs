@@ -245,8 +245,9 @@ impl Work {
     }
 
     async fn send_again(&self, sending: Sending, last: &mut Option<Sending>) -> Result<Done, Failure> {
-        // m3ter itself would count it, or keep rejecting it.
+        // m3ter itself would count it, or keep rejecting it. A sandbox does not say whether the queue is its relay's.
         self.sandbox()?;
+        self.queue.must_be_local().map_err(Failure::Data)?;
         let count = match sending {
             Sending::Demo { count, .. } => count,
             Sending::Mistakes { .. } => MISTAKES.0,

@@ -39,7 +39,7 @@ pub(super) mod stack {
     /// When the ledger moves to Standard-IA.
     pub(crate) const LEDGER_MOVES_AFTER_DAYS: f64 = 30.0;
     /// Alarms.
-    pub(crate) const ALARMS: f64 = 39.0;
+    pub(crate) const ALARMS: f64 = 41.0;
     /// Metrics of ingest-relay and ingest-watch, and one more of ingest-watch for a meter. (Those of dead-letter and bulk-upload
     /// cost something only while they have something to do.)
     pub(crate) const METRICS: f64 = 33.0 + 22.0 + 1.0;

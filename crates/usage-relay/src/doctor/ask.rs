@@ -38,6 +38,8 @@ const PLACEHOLDER: &str = "not-set";
 const MAPPING: &str = "mapping";
 const QUEUE: &str = "queue";
 const DEAD_LETTERS: &str = "dead letters";
+/// Only where the stack is known: nothing else names the queue of files.
+const FILES: &str = "files";
 const STORE: &str = "store";
 const SECRET: &str = "secret";
 const TOKEN: &str = "m3ter token";
@@ -74,13 +76,15 @@ pub(super) async fn all(arguments: &Arguments, sdk: &SdkConfig, progress: &Progr
         return Ok(told);
     }
     let api_url = settings.get("M3TER_API_URL").unwrap_or("https://api.m3ter.com");
-    let (queues, store, m3ter, clocks) = tokio::join!(
-        queues(&aws, &name, &settings, wait),
+    let stack = arguments.stack_name.as_deref();
+    let (queues, files, store, m3ter, clocks) = tokio::join!(
+        queues(&aws, stack, &name, &settings, wait),
+        files(&aws, stack, wait),
         store(&settings, arguments.write, wait),
         secret_and_m3ter(&http, &aws, &settings, wait),
         clocks(&http, &aws, Some(api_url), wait),
     );
-    told.extend(queues.into_iter().chain(store).chain(m3ter).chain(clocks));
+    told.extend(queues.into_iter().chain(files).chain(store).chain(m3ter).chain(clocks));
     Ok(told)
 }
 
@@ -111,7 +115,7 @@ async fn function(aws: &Aws<'_>, arguments: &Arguments, wait: Duration) -> (Vec<
         let name = match (&arguments.stack_name, &arguments.function_name) {
             (Some(stack), _) => {
                 let missing = "look at --stack-name and the region: aws cloudformation list-stacks";
-                let found = aws.function_of(stack).await;
+                let found = aws.part_of(stack, "Function").await;
                 found.map_err(|error| error.fault("the stack", missing))?
             }
             (None, name) => name.clone().unwrap_or_default(),
@@ -129,13 +133,25 @@ async fn function(aws: &Aws<'_>, arguments: &Arguments, wait: Duration) -> (Vec<
     }
 }
 
+/// What to do where there is no mapping.
+const NO_MAPPING: &str = "deploy the stack again, or map the queue to the function";
+
+/// What feeds a function, or what a queue feeds.
+async fn mappings(aws: &Aws<'_>, filter: String) -> Result<Vec<Value>, Fault> {
+    aws.mappings(&filter).await.map_err(|error| error.fault("the mapping", NO_MAPPING))
+}
+
+/// What the queue with this ARN feeds.
+async fn fed_by(aws: &Aws<'_>, arn: &str) -> Result<Vec<Value>, Fault> {
+    let arn: String = url::form_urlencoded::byte_serialize(arn.as_bytes()).collect();
+    mappings(aws, format!("EventSourceArn={arn}")).await
+}
+
 /// The mapping, the queue and its dead-letter queue.
-async fn queues(aws: &Aws<'_>, function: &str, settings: &Settings, wait: Duration) -> Vec<Line> {
+async fn queues(aws: &Aws<'_>, stack: Option<&str>, function: &str, settings: &Settings, wait: Duration) -> Vec<Line> {
     let url = settings.get("QUEUE_URL").unwrap_or_default();
-    let no_mapping = "deploy the stack again, or map the queue to the function";
-    let ask_mappings = async |filter: String| aws.mappings(&filter).await.map_err(|error| error.fault("the mapping", no_mapping));
     let (mappings, source) = tokio::join!(
-        within(("the mapping", wait), ask_mappings(format!("FunctionName={function}"))),
+        within(("the mapping", wait), mappings(aws, format!("FunctionName={function}"))),
         within(("the queue", wait), attributes(url, "the queue")),
     );
     let mut told = Vec::new();
@@ -144,7 +160,7 @@ async fn queues(aws: &Aws<'_>, function: &str, settings: &Settings, wait: Durati
         Err(fault) => told.push(Line::fail(MAPPING, fault)),
         Ok(None) => {
             let found = "nothing feeds the function from the queue that it is set to (QUEUE_URL)";
-            told.push(Line::fail(MAPPING, Fault::new(found, no_mapping)));
+            told.push(Line::fail(MAPPING, Fault::new(found, NO_MAPPING)));
         }
         Ok(Some(mapping)) => {
             window_s = judge::window_s(&mapping);
@@ -159,28 +175,63 @@ async fn queues(aws: &Aws<'_>, function: &str, settings: &Settings, wait: Durati
         }
         Ok(source) => source,
     };
-    let (found, faults) = judge::queue(&source, settings, window_s);
-    told.extend(lines(QUEUE, found, faults));
-    let Some((arn, _)) = judge::redrive(&source) else {
-        told.push(Line::skipped(DEAD_LETTERS, "the queue has none"));
-        return told;
-    };
-    let (dead, mappings) = tokio::join!(
-        within(("the dead-letter queue", wait), async { attributes(&url_of(url, &arn), "the dead-letter queue").await }),
-        within(("the mapping of the dead-letter queue", wait), ask_mappings(format!("EventSourceArn={}", encoded(&arn)))),
+    let arn = source.get("QueueArn").map(String::as_str).unwrap_or_default();
+    let (readers, dead_letters) = tokio::join!(
+        within(("the mappings of the queue", wait), fed_by(aws, arn)),
+        dead_letters(aws, stack, url, &source, wait),
     );
-    match dead.and_then(|dead| Ok((dead, mappings?))) {
-        Err(fault) => told.push(Line::fail(DEAD_LETTERS, fault)),
-        Ok((dead, mappings)) => {
-            let (found, faults) = judge::dead_letters(&dead, &source, &mappings);
-            told.extend(lines(DEAD_LETTERS, found, faults));
-        }
-    }
+    let (found, mut faults) = judge::queue(&source, settings, window_s);
+    faults.extend(readers.map_or_else(|fault| vec![fault], |readers| judge::others(&readers, function)));
+    told.extend(lines(QUEUE, found, faults));
+    told.extend(dead_letters);
     told
 }
 
-fn encoded(text: &str) -> String {
-    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
+/// The dead-letter queue of the queue at `url`, and who drains it.
+async fn dead_letters(aws: &Aws<'_>, stack: Option<&str>, url: &str, source: &Attributes, wait: Duration) -> Vec<Line> {
+    let Some((arn, _)) = judge::redrive(source) else {
+        return vec![Line::skipped(DEAD_LETTERS, "the queue has none")];
+    };
+    let missing = "deploy the stack again";
+    let ask_own = async {
+        let Some(stack) = stack else { return Ok(None) };
+        aws.part_of(stack, "DeadLetterFunction").await.map(Some).map_err(|error| error.fault("the stack", missing))
+    };
+    let ask_drain = async {
+        let mappings = fed_by(aws, &arn).await?;
+        let Some(drain) = judge::drain(&mappings) else { return Ok((mappings, 0)) };
+        let function =
+            aws.function(judge::fed(drain)).await.map_err(|error| error.fault("the function that drains it", missing))?;
+        Ok((mappings, Settings::of(&function).timeout_s))
+    };
+    let (dead, own, drain) = tokio::join!(
+        within(("the dead-letter queue", wait), async { attributes(&url_of(url, &arn), "the dead-letter queue").await }),
+        within(("the stack", wait), ask_own),
+        within(("the mapping of the dead-letter queue", wait), ask_drain),
+    );
+    match dead.and_then(|dead| Ok((dead, own?, drain?))) {
+        Err(fault) => vec![Line::fail(DEAD_LETTERS, fault)],
+        Ok((dead, own, (mappings, timeout_s))) => {
+            let (found, faults) = judge::dead_letters(&dead, source, &mappings, own.as_deref(), timeout_s);
+            lines(DEAD_LETTERS, found, faults)
+        }
+    }
+}
+
+/// The queue of files, which only the stack names.
+async fn files(aws: &Aws<'_>, stack: Option<&str>, wait: Duration) -> Vec<Line> {
+    let Some(stack) = stack else { return Vec::new() };
+    let missing = "deploy the stack again: it is of a time before it took files";
+    let asked = within(("the queue of files", wait), async {
+        let url = aws.part_of(stack, "UploadQueue").await.map_err(|error| error.fault("the queue of files", missing))?;
+        let queue = attributes(&url, "the queue of files").await?;
+        let mappings = fed_by(aws, queue.get("QueueArn").map(String::as_str).unwrap_or_default()).await?;
+        Ok(judge::files(&queue, &mappings))
+    });
+    match asked.await {
+        Ok((found, faults)) => lines(FILES, found, faults),
+        Err(fault) => vec![Line::fail(FILES, fault)],
+    }
 }
 
 /// The URL of the queue `arn`, which lies beside the queue at `url`.

@@ -151,6 +151,51 @@ fn disabled(mapping: &Value) -> Option<Fault> {
     }
 }
 
+/// The name of the function that `mapping` feeds.
+pub(super) fn fed(mapping: &Value) -> &str {
+    let arn = mapping.get("FunctionArn").and_then(Value::as_str).unwrap_or_default();
+    // Its version or alias may follow.
+    arn.split(':').nth(6).unwrap_or_default()
+}
+
+/// Of `mappings`, those that take messages, or will in a moment.
+fn taking(mappings: &[Value]) -> impl Iterator<Item = &Value> {
+    let is_off = |mapping: &Value| {
+        let state = mapping.get("State").and_then(Value::as_str);
+        matches!(state, Some("Disabled" | "Disabling" | "Deleting"))
+    };
+    mappings.iter().filter(move |mapping| !is_off(mapping))
+}
+
+/// Of the `mappings` of a queue: that which drains it.
+pub(super) fn drain(mappings: &[Value]) -> Option<&Value> {
+    mappings.iter().find(|mapping| disabled(mapping).is_none())
+}
+
+/// Whoever else than `own` takes messages from a queue with these `mappings`.
+pub(super) fn others(mappings: &[Value], own: &str) -> Vec<Fault> {
+    let fault = |mapping: &Value| {
+        let id = mapping.get("UUID").and_then(Value::as_str).unwrap_or_default();
+        let found = format!("{} takes messages from it, too, and {own} never gets those", fed(mapping));
+        Fault::new(found, format!("disable its mapping: aws lambda update-event-source-mapping --no-enabled --uuid {id}"))
+    };
+    taking(mappings).filter(|mapping| fed(mapping) != own).map(fault).collect()
+}
+
+/// The queue of files and what feeds from it. Files are announced there; what it holds names files that are in the bucket.
+pub(super) fn files(attributes: &Attributes, mappings: &[Value]) -> Judged {
+    let drain = drain(mappings);
+    let nothing = || Fault::new("nothing takes files from their queue", "deploy the stack again: it maps it to bulk-upload");
+    let fault = drain.is_none().then(|| mappings.iter().find_map(disabled).unwrap_or_else(nothing));
+    let found = format!(
+        "their queue is drained by {}; {} waiting, {} in flight",
+        drain.map(fed).unwrap_or_default(),
+        grouped(number(attributes, "ApproximateNumberOfMessages")),
+        grouped(number(attributes, "ApproximateNumberOfMessagesNotVisible")),
+    );
+    (found, fault.into_iter().collect())
+}
+
 /// A queue that is first in, first out feeds the relay nothing.
 pub(super) fn fifo(name: &str) -> Option<Fault> {
     let is_fifo = name.ends_with(".fifo");
@@ -183,16 +228,20 @@ fn any_queue(attributes: &Attributes) -> Vec<Fault> {
     faults
 }
 
+/// A message must not come back while the function may still work on it.
+fn comes_back_early(attributes: &Attributes, timeout_s: u64, window_s: u64) -> Option<Fault> {
+    let visibility_s = number(attributes, "VisibilityTimeout");
+    let least_s = TIMEOUTS * timeout_s + window_s;
+    let found = format!("a message comes back after {visibility_s} s, while it may still be worked on");
+    let sum = format!("6 x the time-out of {timeout_s} s + the window of {window_s} s");
+    (visibility_s < least_s).then(|| Fault::new(found, format!("set VisibilityTimeout to {least_s} or more: {sum}")))
+}
+
 /// The queue, of which the function works with `window_s`.
 pub(super) fn queue(attributes: &Attributes, settings: &Settings, window_s: u64) -> Judged {
     let mut faults = any_queue(attributes);
     let visibility_s = number(attributes, "VisibilityTimeout");
-    let least_s = TIMEOUTS * settings.timeout_s + window_s;
-    if visibility_s < least_s {
-        let found = format!("a message comes back after {visibility_s} s, while it may still be worked on");
-        let sum = format!("6 x the time-out of {} s + the window of {window_s} s", settings.timeout_s);
-        faults.push(Fault::new(found, format!("set VisibilityTimeout to {least_s} or more: {sum}")));
-    }
+    faults.extend(comes_back_early(attributes, settings.timeout_s, window_s));
     let days = u32::try_from(settings.number("EXHAUST_AFTER_DAYS", u64::from(EXHAUST_AFTER_DAYS_MAX))).unwrap_or(u32::MAX);
     let least = receives_least(days);
     let receives = redrive(attributes).map(|(_, receives)| receives);
@@ -241,26 +290,40 @@ fn receives_least(days: u32) -> u64 {
     u64::from(enough.map_or(RECEIVES_MAX, |receives| receives + 1))
 }
 
-/// The dead-letter queue of `source`, and the `mappings` that drain it.
-pub(super) fn dead_letters(attributes: &Attributes, source: &Attributes, mappings: &[Value]) -> Judged {
+/// The dead-letter queue of `source`, and the `mappings` that drain it, of which the first is for a function with this time-out. `own`
+/// is the stack's own function for it, where the stack is known.
+pub(super) fn dead_letters(
+    attributes: &Attributes,
+    source: &Attributes,
+    mappings: &[Value],
+    own: Option<&str>,
+    timeout_s: u64,
+) -> Judged {
     let mut faults = any_queue(attributes);
     let (most, source_most) = (number(attributes, "MaximumMessageSize"), number(source, "MaximumMessageSize"));
     if most < source_most {
         let found = format!("it takes {} bytes, and the queue {}", grouped(most), grouped(source_most));
         faults.push(Fault::new(found, format!("set its MaximumMessageSize to {source_most}")));
     }
-    let is_drained = mappings.iter().any(|mapping| disabled(mapping).is_none());
-    if !is_drained {
-        let found = "nothing drains it, so what it holds is gone after 14 days";
-        faults.push(Fault::new(found, "map it to the stack's dead-letter function (output DeadLetterFunctionName), enabled"));
+    let drain = drain(mappings);
+    match drain {
+        None => {
+            let found = "nothing drains it, so what it holds is gone after 14 days";
+            faults.push(Fault::new(found, "map it to the stack's dead-letter function (output DeadLetterFunctionName), enabled"));
+        }
+        Some(mapping) => faults.extend(comes_back_early(attributes, timeout_s, window_s(mapping))),
     }
+    faults.extend(own.into_iter().flat_map(|own| others(mappings, own)));
     let waiting = number(attributes, "ApproximateNumberOfMessages");
-    if waiting > 0 {
-        let found = format!("it holds {}", counted(waiting, "message"));
+    let in_flight = number(attributes, "ApproximateNumberOfMessagesNotVisible");
+    if waiting + in_flight > 0 {
+        let part = if in_flight > 0 { format!(" ({} in flight)", grouped(in_flight)) } else { String::new() };
+        let found = format!("it holds {}{part}", counted(waiting + in_flight, "message"));
         let log = "look at the log of the dead-letter function (output DeadLetterLogGroupName)";
         faults.push(Fault::new(found, format!("they go to the quarantine within a minute; if not, {log}")));
     }
-    (format!("keeps {}, drained, empty, encrypted", period(number(attributes, "MessageRetentionPeriod"))), faults)
+    let (kept, by) = (period(number(attributes, "MessageRetentionPeriod")), drain.map(fed).unwrap_or_default());
+    (format!("keeps {kept}, drained by {by}, empty, encrypted"), faults)
 }
 
 /// Seconds as days where they are whole ones.

@@ -17,6 +17,7 @@ fn settings() -> Settings {
 
 fn right_mapping() -> Value {
     json!({"UUID": "u-1", "State": "Enabled", "EventSourceArn": "arn:aws:sqs:eu-west-1:123456789012:usage", "BatchSize": 10_000,
+        "FunctionArn": "arn:aws:lambda:eu-west-1:123456789012:function:relay-1:live",
         "MaximumBatchingWindowInSeconds": 20, "FunctionResponseTypes": ["ReportBatchItemFailures"],
         "ScalingConfig": {"MaximumConcurrency": 4}, "LastProcessingResult": "No records processed"})
 }
@@ -41,6 +42,7 @@ fn dead_queue() -> Attributes {
     let mut dead = right_queue();
     dead.insert("QueueArn".into(), "arn:aws:sqs:eu-west-1:123456789012:dead".into());
     dead.insert("ApproximateNumberOfMessages".into(), "0".into());
+    dead.insert("ApproximateNumberOfMessagesNotVisible".into(), "0".into());
     dead
 }
 
@@ -72,8 +74,10 @@ fn what_is_right_is_said_to_be() {
     let expected = "standard, keeps 14 days, visible again after 380 s, given up after 1,000 receives, up to 1,048,576 bytes, \
                     encrypted; 12 waiting, 3 in flight";
     assert_eq!((found.as_str(), faults), (expected, vec![]));
-    let (found, faults) = dead_letters(&dead_queue(), &right_queue(), &[right_mapping()]);
-    assert_eq!((found.as_str(), faults), ("keeps 14 days, drained, empty, encrypted", vec![]));
+    let (found, faults) = dead_letters(&dead_queue(), &right_queue(), &[right_mapping()], Some("relay-1"), 60);
+    assert_eq!((found.as_str(), faults), ("keeps 14 days, drained by relay-1, empty, encrypted", vec![]));
+    let (found, faults) = files(&right_queue(), &[right_mapping()]);
+    assert_eq!((found.as_str(), faults), ("their queue is drained by relay-1; 12 waiting, 3 in flight", vec![]));
 }
 
 #[test]
@@ -149,11 +153,36 @@ fn each_thing_that_can_be_wrong_with_a_dead_letter_queue_is_told_with_what_to_do
         ("QueueArn", "arn:aws:sqs:eu-west-1:123456789012:dead.fifo", "FIFO", "standard"),
         ("MessageRetentionPeriod", "1209599", "1209599 s", "1209600"),
         ("MaximumMessageSize", "262144", "takes 262,144 bytes", "1048576"),
+        ("VisibilityTimeout", "379", "comes back after 379 s", "VisibilityTimeout to 380"),
         ("ApproximateNumberOfMessages", "2", "holds 2 messages", "DeadLetterLogGroupName"),
+        ("ApproximateNumberOfMessagesNotVisible", "1", "holds 1 message (1 in flight)", "DeadLetterLogGroupName"),
     ] {
-        check(dead_letters(&having(dead_queue(), name, value), &right_queue(), &[right_mapping()]), &[(found, mend)]);
+        let dead = having(dead_queue(), name, value);
+        check(dead_letters(&dead, &right_queue(), &[right_mapping()], Some("relay-1"), 60), &[(found, mend)]);
     }
-    check(dead_letters(&dead_queue(), &right_queue(), &[]), &[("nothing drains it", "DeadLetterFunctionName")]);
+    let of = |mappings: &[Value], own| dead_letters(&dead_queue(), &right_queue(), mappings, own, 60);
+    check(of(&[], None), &[("nothing drains it", "DeadLetterFunctionName")]);
     let off = with(right_mapping(), "/State", json!("Disabled"));
-    check(dead_letters(&dead_queue(), &right_queue(), &[off]), &[("nothing drains it", "DeadLetterFunctionName")]);
+    check(of(&[off], Some("own")), &[("nothing drains it", "DeadLetterFunctionName")]);
+    check(of(&[right_mapping()], Some("own")), &[("relay-1 takes messages from it, too", "--no-enabled --uuid u-1")]);
+    check(of(&[right_mapping()], None), &[]);
+}
+
+#[test]
+fn whoever_else_takes_from_the_queue_is_told() {
+    let other = with(right_mapping(), "/FunctionArn", json!("arn:aws:lambda:eu-west-1:123456789012:function:other"));
+    let told = |mappings: &[Value]| (String::new(), others(mappings, "relay-1"));
+    check(
+        told(&[right_mapping(), other.clone()]),
+        &[("other takes messages from it, too, and relay-1", "--no-enabled --uuid u-1")],
+    );
+    check(told(&[with(other.clone(), "/State", json!("Enabling"))]), &[("other takes", "--no-enabled")]);
+    check(told(&[with(other, "/State", json!("Disabled")), right_mapping()]), &[]);
+}
+
+#[test]
+fn files_that_nothing_takes_are_told() {
+    check(files(&right_queue(), &[]), &[("nothing takes files", "deploy")]);
+    let off = with(right_mapping(), "/State", json!("Disabled"));
+    check(files(&right_queue(), &[off]), &[("it is Disabled", "--enabled --uuid u-1")]);
 }

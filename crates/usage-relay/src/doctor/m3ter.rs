@@ -13,8 +13,9 @@ use serde_json::Value;
 
 use super::line::Fault;
 
-/// What ingest-watch reads.
-const LISTS: [&str; 3] = ["events", "meters", "accounts"];
+/// What ingest-watch reads, and what bulk-upload follows: the name of each list, and where it is.
+const LISTS: [(&str, &str); 4] =
+    [("events", "events"), ("meters", "meters"), ("accounts", "accounts"), ("file upload jobs", "fileuploads/measurements/jobs")];
 
 /// Where m3ter is, and which organisation.
 #[derive(Debug, Clone)]
@@ -54,18 +55,18 @@ impl M3ter<'_> {
         ingest(&said)
     }
 
-    /// Reads a little of all that ingest-watch reads.
+    /// Reads a little of all that ingest-watch and bulk-upload read.
     ///
     /// # Errors
     /// What is to be mended.
     pub(super) async fn reads(&self, token: &str) -> Result<String, Fault> {
-        for list in LISTS {
-            let path = format!("{}?pageSize=1", self.path(list));
+        for (list, place) in LISTS {
+            let path = format!("{}?pageSize=1", self.path(place));
             let said =
                 self.ask(Method::GET, "M3terApiUrl", &self.api_url, &path, &format!("Bearer {token}"), Bytes::new()).await?;
             read(&said, list)?;
         }
-        Ok(format!("{} can be read", LISTS.join(", ")))
+        Ok(format!("{} can be read", LISTS.map(|(list, _)| list).join(", ")))
     }
 
     fn path(&self, of: &str) -> String {
@@ -164,7 +165,8 @@ fn read(said: &Said, list: &str) -> Result<(), Fault> {
         200 if is_list => Ok(()),
         401 | 403 | 404 => Err(Fault::new(
             format!("m3ter does not let these keys read {list}, with status {}", said.status),
-            "give the service user permission to read events, meters and accounts: ingest-watch needs them; or look at M3terOrgId",
+            "give the service user permission to read events, meters and accounts (ingest-watch needs them) and for file uploads \
+             (bulk-upload does); or look at M3terOrgId",
         )),
         408 | 429 | 500..=599 => Err(busy(said.status)),
         status => Err(not_m3ter(status, "M3terApiUrl")),

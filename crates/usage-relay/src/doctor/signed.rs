@@ -1,4 +1,4 @@
-//! Four questions to AWS for which there is no SDK here: where a stack's function is, what it is, what feeds it, and its secret.
+//! Four questions to AWS for which there is no SDK here: what a stack calls its parts, what a function is, what feeds it, and its secret.
 //!
 //! The SDKs of Lambda and CloudFormation take minutes to compile, for three small GET requests; what signs their requests is in the
 //! tree anyway. Endpoints are found as the SDKs find them: `AWS_ENDPOINT_URL_LAMBDA` before `AWS_ENDPOINT_URL` before AWS's own.
@@ -92,9 +92,9 @@ impl Aws<'_> {
         given.map_or_else(own, |url| url.trim_end_matches('/').to_owned())
     }
 
-    /// The name of the function in the stack `stack`: what its template calls `Function`.
-    pub(super) async fn function_of(&self, stack: &str) -> Result<String, NotSaid> {
-        let query = format!("Action=DescribeStackResource&LogicalResourceId=Function&StackName={stack}&Version=2010-05-15");
+    /// What the stack `stack` made for what its template calls `part`: a function's name, a queue's URL.
+    pub(super) async fn part_of(&self, stack: &str, part: &str) -> Result<String, NotSaid> {
+        let query = format!("Action=DescribeStackResource&LogicalResourceId={part}&StackName={stack}&Version=2010-05-15");
         let url = format!("{}/?{query}", self.endpoint(Service::CloudFormation));
         let answer = self.ask(Service::CloudFormation, Method::GET, &url, &[], Bytes::new()).await?;
         let text = String::from_utf8_lossy(answer.body()).into_owned();
