@@ -1,8 +1,8 @@
 //! What lets a future that hands work to threads live in a world whose every run is the same.
 //!
-//! The job that reads the ledger unpacks objects on threads for blocking work. [`Alone`] waits for these wherever its future waits: so
-//! nothing else happens in the world meanwhile, and how fast the threads are decides nothing. It needs a runtime with one
-//! such thread: work is then done in the order in which it was given.
+//! The job that reads the ledger unpacks objects on threads for blocking work, and the job that uploads reads its file there. [`Alone`] waits
+//! for these wherever its future waits: so nothing else happens in the world meanwhile, and how fast the threads are decides nothing. It
+//! needs a runtime with one such thread: work is then done in the order in which it was given.
 //!
 //! The models of a world are polled whenever anything happens in it. [`Gate`] lets only those polls through that its future was woken
 //! for: its awaits can be counted then.
@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
+use std::time::Duration;
 
 /// Whether a future was woken, and who else wants to know.
 #[derive(Default)]
@@ -21,6 +23,8 @@ struct Signal {
     /// Whoever looks by himself is not told.
     looks: AtomicBool,
     outer: Mutex<Option<Waker>>,
+    /// The world's thread, while it waits for this alone.
+    waiting: Mutex<Option<Thread>>,
 }
 
 impl Wake for Signal {
@@ -28,6 +32,8 @@ impl Wake for Signal {
         self.woken.store(true, Ordering::SeqCst);
         let outer = if self.looks.load(Ordering::SeqCst) { None } else { self.outer.lock().unwrap().take() };
         outer.map(Waker::wake).unwrap_or_default();
+        let waiting = self.waiting.lock().unwrap().take();
+        waiting.map(|thread| thread.unpark()).unwrap_or_default();
     }
 }
 
@@ -35,23 +41,49 @@ impl Signal {
     fn take(&self) -> bool {
         self.woken.swap(false, Ordering::SeqCst)
     }
+
+    /// Waits for another thread to wake it.
+    fn wait(&self) {
+        for _ in 0..WAIT_S {
+            *self.waiting.lock().unwrap() = Some(std::thread::current());
+            if self.woken.load(Ordering::SeqCst) {
+                return;
+            }
+            std::thread::park_timeout(Duration::from_secs(1));
+        }
+        assert!(self.woken.load(Ordering::SeqCst), "a future waits for something else than its thread, while that works");
+    }
+}
+
+/// Longer than any thread here works, in seconds.
+const WAIT_S: u32 = 120;
+
+/// What threads for blocking work may have to do for a future.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// Nothing.
+    None,
+    /// Something that ends by itself.
+    ThatEnds,
+    /// Something that goes on only together with the future, and wakes it.
+    ThatWakes,
 }
 
 /// A future that waits together with everything else while its blocking work is done. `around` runs before and after each poll, and
-/// says whether there may be such work.
+/// says which work there may be.
 pub(crate) struct Alone<F, A> {
     inner: Pin<Box<F>>,
     around: A,
     signal: Arc<Signal>,
 }
 
-impl<F, A: FnMut() -> bool> Alone<F, A> {
+impl<F, A: FnMut() -> Work> Alone<F, A> {
     pub(crate) fn new(inner: F, around: A) -> Alone<F, A> {
         Alone { inner: Box::pin(inner), around, signal: Arc::default() }
     }
 }
 
-impl<F: Future, A: FnMut() -> bool + Unpin> Future for Alone<F, A> {
+impl<F: Future, A: FnMut() -> Work + Unpin> Future for Alone<F, A> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
@@ -66,12 +98,16 @@ impl<F: Future, A: FnMut() -> bool + Unpin> Future for Alone<F, A> {
             // Otherwise tokio would have it wait after so many steps, for ever: all of them are within one poll.
             let inner = std::pin::pin!(tokio::task::unconstrained(self.inner.as_mut()));
             let polled = inner.poll(&mut Context::from_waker(&waker));
-            works |= (self.around)();
+            let work = (self.around)();
+            works |= work == Work::ThatEnds;
             if polled.is_ready() {
                 return polled;
             }
             if works {
                 until_blocking_work_is_done();
+            }
+            if work == Work::ThatWakes {
+                signal.wait();
             }
             if !signal.take() {
                 signal.looks.store(false, Ordering::SeqCst);
@@ -117,7 +153,6 @@ impl<F: Future> Future for Gate<F> {
 mod tests {
     use super::*;
     use std::cell::Cell;
-    use std::time::Duration;
 
     use futures_util::future::join;
     use tokio::time::Instant;
@@ -148,11 +183,36 @@ mod tests {
             };
             let around = || {
                 turns.set(turns.get() + 1);
-                true
+                Work::ThatEnds
             };
             join(Alone::new(works, around), busy).await;
             // How many depends on which work was quicker than the look at it.
             assert!(turns.get() > 0 && turns.get() % 2 == 0, "{}", turns.get());
+        });
+    }
+
+    #[test]
+    fn work_that_goes_on_only_with_its_future_is_waited_for_step_by_step() {
+        run(async {
+            let others = Cell::new(0);
+            let works = async {
+                let before = others.get();
+                let (tell, mut told) = tokio::sync::mpsc::channel(1);
+                let work = tokio::task::spawn_blocking(move || (0..1_000).try_for_each(|number| tell.blocking_send(number)));
+                let mut all = Vec::new();
+                while let Some(number) = told.recv().await {
+                    all.push(number);
+                }
+                work.await.unwrap().unwrap();
+                assert_eq!((all, others.get()), ((0..1_000).collect(), before));
+            };
+            let busy = async {
+                for _ in 0..1_000 {
+                    others.set(others.get() + 1);
+                    tokio::task::yield_now().await;
+                }
+            };
+            join(Alone::new(works, || Work::ThatWakes), busy).await;
         });
     }
 

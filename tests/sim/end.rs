@@ -1,13 +1,17 @@
-//! The laws that hold for a world as a whole, when it is over. Their numbers are those of `laws`.
+//! The laws that hold for a world as a whole, when it is over. Their numbers are those of `laws`. They hold across both ways in: a file
+//! is to them one more message, each line of it a place in it.
 
 use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 
 use futures_util::TryStreamExt;
 use m3ter_sandbox::{Ledger, LedgerQuery, MeasurementLine, Number, State};
+use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use uuid::Uuid;
 
 use crate::books::{Books, Entry};
+use crate::by_file;
 use crate::fault::Fault;
 use crate::made::{ALONE_BYTES_MAX, Expect, METER, Made};
 use crate::queue::Place;
@@ -23,10 +27,17 @@ pub(crate) async fn ended(world: &World) {
     }
     world.sandbox.advance(std::time::Duration::from_secs(60)).unwrap();
     let ledger = world.sandbox.ledger_of(&LedgerQuery { requests: true, measurements: true, uid: None });
-    let end = match stored(world).await {
-        Ok(books) => End::new(world, &ledger, books),
+    let (objects, mut books) = match stored(world).await {
+        Ok(stored) => stored,
         Err(what) => return world.nature.broke(1, what),
     };
+    if let Err(what) = by_file::in_their_places(world, &mut books) {
+        return world.nature.broke(9, what);
+    }
+    if let Err((law, what)) = by_file::is_over(world, &books, &objects) {
+        return world.nature.broke(law, what);
+    }
+    let end = End::new(world, &ledger, books);
     let laws = [
         (7, end.the_queue_is_empty()),
         (1, end.nothing_is_lost()),
@@ -56,8 +67,8 @@ pub(crate) async fn ended(world: &World) {
     }
 }
 
-/// What the store holds in the end, read anew.
-async fn stored(world: &World) -> Result<Books, String> {
+/// What the store holds in the end, read anew: the names of all objects, and what is in them.
+async fn stored(world: &World) -> Result<(Vec<Path>, Books), String> {
     let mut objects: Vec<_> = world.objects.list(None).try_collect().await.map_err(|fault| fault.to_string())?;
     objects.sort_by(|one, other| one.location.cmp(&other.location));
     let mut books = Books::default();
@@ -68,8 +79,21 @@ async fn stored(world: &World) -> Result<Books, String> {
     }
     match world.books().kept.keys().find(|key| !books.kept.contains_key(*key)) {
         Some((id, position)) => Err(format!("what was stored of {id} at {position} is no longer there")),
-        None => Ok(books),
+        None => Ok((objects.into_iter().map(|object| object.location).collect(), books)),
     }
+}
+
+/// A measurement at its place in what was sent: a message, or a file.
+struct Given<'w> {
+    /// Of the message, or the upload.
+    id: Rc<str>,
+    position: usize,
+    made: &'w Made,
+    /// Where else in the same file it stands: what becomes of one of these becomes of all.
+    copies: Vec<usize>,
+    sent_ms: i64,
+    /// Whether it was settled: its message deleted, its upload done.
+    is_settled: bool,
 }
 
 /// Everything that is known at the end.
@@ -81,6 +105,29 @@ struct End<'w> {
     lines: HashMap<&'w str, Vec<&'w MeasurementLine>>,
     /// By uid, what producers made.
     made: BTreeMap<&'w str, Vec<&'w Made>>,
+    given: Vec<Given<'w>>,
+}
+
+/// Everything that was sent, by both ways in.
+fn given(world: &World) -> Vec<Given<'_>> {
+    let (queue, goods, mut all) = (world.queue(), &world.goods, Vec::new());
+    for message in queue.messages() {
+        let (id, is_settled) = (Rc::from(message.id.as_str()), message.place == Place::Deleted);
+        for (position, item) in goods.sendings[message.sending].items.iter().enumerate() {
+            let made = &goods.made[*item];
+            let sent_ms = message.sent_ms;
+            all.push(Given { id: Rc::clone(&id), position, made, copies: Vec::new(), sent_ms, is_settled });
+        }
+    }
+    let Some(file) = &goods.file else { return all };
+    let is_settled = world.uploading().ended.as_ref().is_some_and(|state| state.fault.is_none());
+    let id = Rc::from(file.upload.to_string());
+    for (position, item) in file.rows.iter().enumerate() {
+        let copies = file.places_of(*item).into_iter().filter(|place| *place != position).collect();
+        let made = &goods.made[*item];
+        all.push(Given { id: Rc::clone(&id), position, made, copies, sent_ms: file.at_ms, is_settled });
+    }
+    all
 }
 
 impl<'w> End<'w> {
@@ -93,7 +140,7 @@ impl<'w> End<'w> {
         for one in &world.goods.made {
             made.entry(one.uid.as_deref().unwrap_or_default()).or_default().push(one);
         }
-        End { world, ledger, stored, lines, made }
+        End { world, ledger, stored, lines, made, given: given(world) }
     }
 
     fn lines(&self, made: &Made) -> impl Iterator<Item = &'w MeasurementLine> {
@@ -101,8 +148,17 @@ impl<'w> End<'w> {
         lines.into_iter().filter(|line| made.is(line.measurement.get())).collect::<Vec<_>>().into_iter()
     }
 
-    fn entries(&self, id: &str, position: usize) -> &[Entry] {
-        self.stored.kept.get(&(id.to_owned(), position)).map_or(&[], Vec::as_slice)
+    fn entries(&self, given: &Given<'_>) -> Vec<&Entry> {
+        let at = |position: &usize| self.stored.kept.get(&(given.id.to_string(), *position)).map_or(&[] as &[_], Vec::as_slice);
+        [&given.position].into_iter().chain(&given.copies).flat_map(at).collect()
+    }
+
+    /// What stands at each place of a message, or of the file.
+    fn items(&self) -> HashMap<String, &'w [usize]> {
+        let (queue, goods) = (self.world.queue(), &self.world.goods);
+        let messages =
+            queue.messages().iter().map(|message| (message.id.clone(), goods.sendings[message.sending].items.as_slice()));
+        messages.chain(goods.file.iter().map(|file| (file.upload.to_string(), file.rows.as_slice()))).collect()
     }
 
     /// Law 7.
@@ -131,18 +187,16 @@ impl<'w> End<'w> {
         let queue = self.world.queue();
         for message in queue.messages() {
             match message.place {
-                Place::Queue => {}
+                Place::Queue | Place::Deleted => {}
                 Place::DeadLetter => self.world.nature.sometimes("message: in the dead-letter queue"),
                 Place::Expired => return Err(format!("{} expired in the queue", message.id)),
-                Place::Deleted => {
-                    for (position, item) in self.world.goods.sendings[message.sending].items.iter().enumerate() {
-                        let made = &self.world.goods.made[*item];
-                        let kept = self.entries(&message.id, position).iter().any(|entry| entry.text() == made.text);
-                        if !kept && self.lines(made).next().is_none() {
-                            return Err(format!("{} {position} is nowhere: {:?} {}", message.id, made.expect, made.text));
-                        }
-                    }
-                }
+            }
+        }
+        for given in self.given.iter().filter(|given| given.is_settled) {
+            let Given { id, position, made, .. } = given;
+            let kept = self.entries(given).iter().any(|entry| entry.text() == made.text || made.is(entry.text()));
+            if !kept && self.lines(made).next().is_none() {
+                return Err(format!("{id} {position} is nowhere: {:?} {}", made.expect, made.text));
             }
         }
         Ok(())
@@ -150,16 +204,13 @@ impl<'w> End<'w> {
 
     /// Law 11.
     fn the_ledger_is_true(&self) -> Result<(), String> {
-        let mut places: HashMap<*const Made, Vec<(&str, usize)>> = HashMap::new();
-        let queue = self.world.queue();
-        for message in queue.messages() {
-            for (position, item) in self.world.goods.sendings[message.sending].items.iter().enumerate() {
-                places.entry(&raw const self.world.goods.made[*item]).or_default().push((&message.id, position));
-            }
+        let mut places: HashMap<*const Made, Vec<&Given<'_>>> = HashMap::new();
+        for given in &self.given {
+            places.entry(std::ptr::from_ref(given.made)).or_default().push(given);
         }
         let kept = |made: &Made| {
             let at = places.get(&std::ptr::from_ref(made)).map_or(&[] as &[_], Vec::as_slice);
-            at.iter().flat_map(|(id, position)| self.entries(id, *position)).collect()
+            at.iter().flat_map(|given| self.entries(given)).collect()
         };
         told::is_true(self.world, &self.stored.told, &self.made, |made| self.lines(made).next().is_some(), kept)
     }
@@ -201,20 +252,21 @@ impl<'w> End<'w> {
                 return Err(format!("m3ter holds what nobody made: {}", line.measurement));
             }
         }
-        let queue = self.world.queue();
-        let ids: HashMap<&str, usize> = queue.messages().iter().map(|message| (message.id.as_str(), message.sending)).collect();
+        let ids = self.items();
+        let upload = self.world.goods.file.as_ref().map(|file| file.upload.to_string());
         let namespace = Uuid::new_v5(&Uuid::NAMESPACE_URL, b"usage-relay/quarantine/v1");
         for ((id, position), entries) in &self.stored.kept {
-            let items = ids.get(id.as_str()).map(|sending| &self.world.goods.sendings[*sending].items);
-            let Some(item) = items.and_then(|items| items.get(*position)) else {
+            let Some(item) = ids.get(id).and_then(|items| items.get(*position)) else {
                 return Err(format!("the store holds {position} of {id}, which has no such place"));
             };
             let made = &self.world.goods.made[*item];
             let qid = Uuid::new_v5(&namespace, format!("{QUEUE_ARN}\n{id}\n{position}").as_bytes()).to_string();
             for entry in entries {
                 let maybe_sent = entry.stage == "submit";
-                let is_whole =
-                    entry.text() == made.text && entry.qid == qid && entry.source_arn == QUEUE_ARN && !entry.detail.is_empty();
+                // Ids of what was in a file are looked at in `by_file`.
+                let is_its_own = (entry.qid == qid && entry.source_arn == QUEUE_ARN) || upload.as_ref() == Some(id);
+                let is_text = entry.text() == made.text || (upload.as_ref() == Some(id) && made.is(entry.text()));
+                let is_whole = is_text && is_its_own && !entry.detail.is_empty();
                 if !is_whole || (maybe_sent && entry.first_sent_at.is_none()) {
                     return Err(format!("the store holds {entry:?} of {}", made.text));
                 }
@@ -228,13 +280,10 @@ impl<'w> End<'w> {
 
     /// Law 8: nothing is kept as refused by m3ter but what m3ter, or a proxy that goes by size, really refuses.
     fn our_faults_keep_nothing(&self) -> Result<(), String> {
-        let queue = self.world.queue();
-        let sendings: HashMap<&str, usize> =
-            queue.messages().iter().map(|message| (message.id.as_str(), message.sending)).collect();
+        let ids = self.items();
         for ((id, position), entries) in &self.stored.kept {
             let Some(entry) = entries.iter().find(|entry| entry.reason == "RefusedByApi") else { continue };
-            let items = sendings.get(id.as_str()).map(|sending| &self.world.goods.sendings[*sending].items);
-            let expect = items.and_then(|items| items.get(*position)).map(|item| self.world.goods.made[*item].expect);
+            let expect = ids.get(id).and_then(|items| items.get(*position)).map(|item| self.world.goods.made[*item].expect);
             if !matches!(expect, Some(Expect::RefusedByApi | Expect::Large)) {
                 return Err(format!("{id} {position}, {expect:?}, is kept: {}", entry.detail));
             }
@@ -244,21 +293,15 @@ impl<'w> End<'w> {
 
     /// Law 4: a measurement is kept only for what is wrong with it, never for a neighbour.
     fn reasons_are_right(&self) -> Result<(), String> {
-        let queue = self.world.queue();
-        for message in queue.messages() {
-            for (position, item) in self.world.goods.sendings[message.sending].items.iter().enumerate() {
-                let made = &self.world.goods.made[*item];
-                let wrong = |entry: &&Entry| !self.is_right(made, entry, message.sent_ms);
-                if let Some(entry) = self.entries(&message.id, position).iter().find(wrong) {
-                    return Err(format!(
-                        "{} {position}, {:?}, is kept as {}: {}",
-                        message.id, made.expect, entry.reason, entry.detail
-                    ));
-                }
-                let never = matches!(made.expect, Expect::RefusedByApi | Expect::Refused(_) | Expect::Pointer);
-                if never && self.lines(made).next().is_some() {
-                    return Err(format!("m3ter took what it refuses: {}", made.text));
-                }
+        for given in &self.given {
+            let Given { id, position, made, sent_ms, .. } = given;
+            let wrong = |entry: &&Entry| !self.is_right(made, entry, *sent_ms);
+            if let Some(entry) = self.entries(given).into_iter().find(wrong) {
+                return Err(format!("{id} {position}, {:?}, is kept as {}: {}", made.expect, entry.reason, entry.detail));
+            }
+            let never = matches!(made.expect, Expect::RefusedByApi | Expect::Refused(_) | Expect::Pointer);
+            if never && self.lines(made).next().is_some() {
+                return Err(format!("m3ter took what it refuses: {}", made.text));
             }
         }
         Ok(())
@@ -275,6 +318,7 @@ impl<'w> End<'w> {
         match made.expect {
             Expect::Good | Expect::Rejected => exhausted,
             Expect::Ahead => exhausted || (entry.reason == "TimestampInFuture" && plan.has(Fault::ClockSkew)),
+            Expect::Aging => entry.reason == "OutsideWindow",
             Expect::Rival => exhausted || entry.reason == "UidConflict",
             Expect::RefusedByApi => entry.reason == "RefusedByApi" || (entry.reason == "Exhausted" && is_old),
             Expect::Large => {
@@ -289,32 +333,29 @@ impl<'w> End<'w> {
 
     /// Law 4: whatever stood beside it, a good measurement is ingested, unless it is kept or its message was given up.
     fn the_good_are_ingested(&self) -> Result<(), String> {
-        let (queue, plan) = (self.world.queue(), &self.world.nature.plan);
-        for message in queue.messages().iter().filter(|message| message.place == Place::Deleted) {
-            for (position, item) in self.world.goods.sendings[message.sending].items.iter().enumerate() {
-                let made = &self.world.goods.made[*item];
-                let has = |state: State, name: &str| {
-                    self.lines(made).any(|line| line.state == state && line.r#type.as_deref().unwrap_or_default() == name)
-                };
-                let early = || plan.has(Fault::ClockSkew) && has(State::Rejected, "TimestampInFuture");
-                let uid_is_ingested = || {
-                    made.uid
-                        .as_deref()
-                        .and_then(|uid| self.lines.get(uid))
-                        .is_some_and(|lines| lines.iter().any(|line| line.state == State::Ingested))
-                };
-                let kept = !self.entries(&message.id, position).is_empty();
-                let is_well = match made.expect {
-                    Expect::Good => has(State::Ingested, "") || kept,
-                    Expect::Large => has(State::Ingested, "") || kept,
-                    Expect::Ahead => has(State::Ingested, "") || kept || early(),
-                    Expect::Rejected => has(State::Rejected, "UndefinedMeter") || kept,
-                    Expect::Rival => uid_is_ingested() || kept,
-                    Expect::RefusedByApi | Expect::Refused(_) | Expect::Pointer => kept,
-                };
-                if !is_well {
-                    return Err(format!("{} {position} is not ingested: {:?} {}", message.id, made.expect, made.text));
-                }
+        let plan = &self.world.nature.plan;
+        for given in self.given.iter().filter(|given| given.is_settled) {
+            let Given { id, position, made, .. } = given;
+            let has = |state: State, name: &str| {
+                self.lines(made).any(|line| line.state == state && line.r#type.as_deref().unwrap_or_default() == name)
+            };
+            let early = || plan.has(Fault::ClockSkew) && has(State::Rejected, "TimestampInFuture");
+            let uid_is_ingested = || {
+                made.uid
+                    .as_deref()
+                    .and_then(|uid| self.lines.get(uid))
+                    .is_some_and(|lines| lines.iter().any(|line| line.state == State::Ingested))
+            };
+            let kept = !self.entries(given).is_empty();
+            let is_well = match made.expect {
+                Expect::Good | Expect::Large | Expect::Aging => has(State::Ingested, "") || kept,
+                Expect::Ahead => has(State::Ingested, "") || kept || early(),
+                Expect::Rejected => has(State::Rejected, "UndefinedMeter") || kept,
+                Expect::Rival => uid_is_ingested() || kept,
+                Expect::RefusedByApi | Expect::Refused(_) | Expect::Pointer => kept,
+            };
+            if !is_well {
+                return Err(format!("{id} {position} is not ingested: {:?} {}", made.expect, made.text));
             }
         }
         Ok(())

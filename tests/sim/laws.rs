@@ -6,7 +6,8 @@
 //! 12 what m3ter rejects later is kept, once.
 //!
 //! Here is what each answered invocation is held to: laws 1, 9, 10 and 11. Requests are held to laws 5 and 9 as they are sent,
-//! in `m3ter`; law 6 is in `lambda`; law 12 is in `rejected`; everything else is looked at when the world is over, in `end`.
+//! in `m3ter`; law 6 is in `lambda`; law 12 is in `rejected`; everything else is looked at when the world is over, in `end`. What a file
+//! holds is held to the same laws, and to what `by_file` adds.
 
 use std::collections::BTreeSet;
 

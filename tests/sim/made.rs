@@ -21,6 +21,8 @@ pub(crate) enum Expect {
     Ahead,
     /// m3ter accepts it and rejects it afterwards.
     Rejected,
+    /// m3ter ingests it, unless it could not be sent before m3ter may have forgotten its uid.
+    Aging,
     /// One of several contents of one uid: m3ter ingests at most one of them.
     Rival,
     /// m3ter refuses it, and with it every request that holds it.
@@ -134,6 +136,14 @@ impl Maker {
         let ts = time(at_ms + rng.i64(1_000..14 * 60_000));
         let text = format!(r#"{{"uid":"{uid}","meter":"{METER}","account":"{account}","ts":"{ts}","measure":{{"n":{n}}}}}"#);
         Made { uid: Some(uid), text, may_change: false, n, expect: Expect::Ahead }
+    }
+
+    /// One of this time, which is long ago.
+    pub(crate) fn aging(&mut self, rng: &mut fastrand::Rng, ts_ms: i64) -> Made {
+        let (uid, account, n) = self.next(rng);
+        let ts = time(ts_ms);
+        let text = format!(r#"{{"uid":"{uid}","meter":"{METER}","account":"{account}","ts":"{ts}","measure":{{"n":{n}}}}}"#);
+        Made { uid: Some(uid), text, may_change: false, n, expect: Expect::Aging }
     }
 
     /// One of a meter that m3ter does not know.

@@ -1,8 +1,9 @@
 //! The proof by simulation: thousands of small worlds in which everything goes wrong, each made from one number.
 //!
 //! A world is the shipped function (event JSON in, answer JSON and log lines out) with its walk, client, core and store,
-//! under tokio's paused clock on one thread; beside it runs the job that fetches m3ter's later answer. Only what lies outside is modelled: producers, SQS and its event source
-//! mapping, Lambda's environments, m3ter (the sandbox's router behind a network that fails), the secret and the store.
+//! under tokio's paused clock on one thread; beside it run the job that fetches m3ter's later answer, and in some worlds the one that
+//! uploads a file. Only what lies outside is modelled: producers, SQS and its event source mapping, Lambda's environments, m3ter (the
+//! sandbox's router behind a network that fails), the secret and the store.
 //! Everything a world does follows from its seed, so a failure is repeated by its number: `make sim SEED=n`.
 //!
 //! The rule: laws are computed from what producers made, what the sandbox counted and what the store holds; what the
@@ -20,9 +21,15 @@ mod alone;
 #[cfg(test)]
 mod books;
 #[cfg(test)]
+mod by_file;
+#[cfg(test)]
+mod courier;
+#[cfg(test)]
 mod end;
 #[cfg(test)]
 mod fault;
+#[cfg(test)]
+mod filed;
 #[cfg(test)]
 mod inquiry;
 #[cfg(test)]
@@ -56,7 +63,11 @@ mod run;
 #[cfg(test)]
 mod seams;
 #[cfg(test)]
+mod shelf;
+#[cfg(test)]
 mod told;
+#[cfg(test)]
+mod uploader;
 #[cfg(test)]
 mod watcher;
 #[cfg(test)]

@@ -31,8 +31,8 @@ pub(crate) struct Nature {
 
 struct Kept {
     rng: fastrand::Rng,
-    /// Whether it is the turn of the job beside the relay.
-    is_watching: bool,
+    /// Which job beside the relay has its turn.
+    turn: Option<&'static str>,
     struck: [u64; FAULTS.len()],
     /// How often each window of the plan struck.
     times: Vec<u64>,
@@ -64,7 +64,7 @@ impl Nature {
         let trace = Trace { hash: 0xcbf2_9ce4_8422_2325, events: 0, told };
         let kept = Kept {
             rng,
-            is_watching: false,
+            turn: None,
             struck: [0; FAULTS.len()],
             times: vec![0; plan.windows.len()],
             sometimes: BTreeMap::new(),
@@ -141,7 +141,7 @@ impl Nature {
         let on = |window: &Window| window.fault == fault && (window.from_ms..window.to_ms).contains(&now_ms);
         let on = {
             let mut kept = self.kept();
-            let counts = !kept.is_watching;
+            let counts = kept.turn.is_none();
             let mut left = self.plan.windows.iter().zip(kept.times.iter_mut());
             let on = left.find(|(window, times)| on(window) && **times < window.times);
             on.map(|(window, times)| *times += u64::from(counts && now_ms >= window.counted_from_ms)).is_some()
@@ -152,20 +152,20 @@ impl Nature {
         on
     }
 
-    /// Begins or ends the turn of the job beside the relay. It draws from `rng`, and what strikes it is counted apart: the relay has to
-    /// meet everything by itself.
-    pub(crate) fn take_turns(&self, rng: &mut fastrand::Rng) {
+    /// Begins or ends the turn of `job`, which runs beside the relay. It draws from `rng`, and what strikes it is counted apart: the relay
+    /// has to meet everything by itself.
+    pub(crate) fn take_turns(&self, job: &'static str, rng: &mut fastrand::Rng) {
         let mut kept = self.kept();
         std::mem::swap(&mut kept.rng, rng);
-        kept.is_watching = !kept.is_watching;
+        kept.turn = if kept.turn.is_none() { Some(job) } else { None };
     }
 
     /// Counts a fault that took effect.
     pub(crate) fn struck(&self, fault: Fault) {
-        let is_watching = self.kept().is_watching;
-        match is_watching && fault.place() < OF_THE_RELAY {
-            true => self.sometimes(&format!("watch: {fault:?}")),
-            false => self.kept().struck[fault.place()] += 1,
+        let turn = self.kept().turn;
+        match turn.filter(|_| fault.place() < OF_THE_RELAY) {
+            Some(job) => self.sometimes(&format!("{job}: {fault:?}")),
+            None => self.kept().struck[fault.place()] += 1,
         }
         self.tell(&format!("  ! {fault:?}"));
     }

@@ -10,6 +10,7 @@ use relay_core::guard::MissingUid;
 use serde_json::json;
 
 use crate::fault::Fault;
+use crate::filed::Filed;
 use crate::known::Known;
 use crate::made::{ALONE_BYTES_MAX, Expect, Made, Maker};
 use crate::nature::START_MS;
@@ -34,6 +35,8 @@ pub(crate) struct Goods {
     pub(crate) sendings: Vec<Sending>,
     /// The catalogue, in worlds that have one.
     pub(crate) known: Option<Known>,
+    /// What comes the other way, in worlds that have it.
+    pub(crate) file: Option<Filed>,
     /// Producers' doings that are faults, to be counted when the message goes out.
     pub(crate) retries: u64,
     pub(crate) rivals: u64,
@@ -69,9 +72,10 @@ pub(crate) fn produce(plan: &Plan, rng: &mut fastrand::Rng) -> Goods {
         producer.message();
     }
     producer.specials();
-    let mut goods = producer.goods;
+    let Producer { mut maker, mut goods, .. } = producer;
     goods.known = Known::draw(plan.seed, accounts);
     goods.sendings.sort_by_key(|sending| sending.at_ms);
+    goods.file = Filed::draw(plan, &mut maker, &mut goods);
     goods
 }
 

@@ -21,7 +21,7 @@ const WORLDS_FOR_EVERYTHING: u64 = 2_000;
 const WORLDS_FOR_EVERYTHING_ELSEWHERE: u64 = 20_000;
 
 /// What must have happened at least once: each answer's meaning, each exit of the walk, each reason, each end at m3ter.
-const SOMETIMES: [&str; 103] = [
+const SOMETIMES: [&str; 124] = [
     "answer: accepted",
     "answer: cannot be m3ter's",
     "answer: refused",
@@ -125,6 +125,27 @@ const SOMETIMES: [&str; 103] = [
     "watch: PutHangs",
     "watch: StoreDown",
     "watch: Outage",
+    "upload: done",
+    "upload: turned down",
+    "upload: continues",
+    "upload: a part failed",
+    "upload: killed",
+    "upload: panicked",
+    "upload: the store failed",
+    "upload: m3ter did not answer",
+    "upload: the URL was expired",
+    "upload: cut",
+    "upload: failed half-way",
+    "upload: a bad row",
+    "upload: sifted again",
+    "upload: a row as old as may be",
+    "upload: PutFails",
+    "upload: PutAnswerLost",
+    "upload: PutHangs",
+    "upload: StoreDown",
+    "upload: Outage",
+    "upload: AnswerLost",
+    "upload: LateArrival",
 ];
 
 /// What a run of many worlds comes to.

@@ -18,7 +18,7 @@ use crate::world::World;
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Line {
     uid: String,
-    batch: String,
+    pub(crate) batch: String,
     pub(crate) queued_at: Option<i64>,
     pub(crate) sent_at: i64,
     pub(crate) attempts: u32,

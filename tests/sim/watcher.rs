@@ -23,7 +23,7 @@ use watch::counts::Counts;
 use watch::cursor::Cursor;
 use watch::pass::{Pass, PassError, Passed};
 
-use crate::alone::{Alone, Gate};
+use crate::alone::{Alone, Gate, Work};
 use crate::fault::Fault;
 use crate::inquiry::Inquiry;
 use crate::lambda::variable;
@@ -119,8 +119,8 @@ impl Watcher<'_> {
         let began_ms = nature.now_ms();
         let (doom, draws) = self.doom();
         let turn = || {
-            nature.take_turns(&mut self.rng.borrow_mut());
-            self.world.was_read.swap(false, Ordering::Relaxed)
+            nature.take_turns("watch", &mut self.rng.borrow_mut());
+            if self.world.was_read.swap(false, Ordering::Relaxed) { Work::ThatEnds } else { Work::None }
         };
         let end = {
             let job =

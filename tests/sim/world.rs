@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::{LocalBoxFuture, join_all, select};
 use http::{Request, Response};
-use m3ter_sandbox::{Category, Choices, Credentials, MeterRequest, Options, Sandbox};
+use m3ter_sandbox::{Category, Choices, Credentials, Limits, MeterRequest, Options, Sandbox};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use relay_store::Store;
@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::books::Books;
+use crate::courier;
 use crate::end::ended;
 use crate::fault::Fault;
 use crate::lambda::Pool;
@@ -30,6 +31,7 @@ use crate::poller::poll;
 use crate::produce::{Goods, produce};
 use crate::queue::{Queue, Settings};
 use crate::seams::pair;
+use crate::uploader::{Uploading, keep_uploading};
 use crate::watcher::{catch_up, keep_watching};
 
 /// As long as SQS keeps anything.
@@ -62,6 +64,7 @@ pub(crate) struct World {
     books: Mutex<Books>,
     queue: Mutex<Queue>,
     outside: Mutex<Outside>,
+    uploading: Mutex<Uploading>,
     /// Whether the watching job read an object, which it then unpacks.
     pub(crate) was_read: AtomicBool,
     /// Something happened that others may wait for.
@@ -108,6 +111,7 @@ impl World {
                 events_per: plan.events_per,
                 ..Choices::default()
             },
+            limits: Limits { upload_per_second: goods.file.as_ref().map(|file| file.rows_per_second), ..Limits::default() },
             ..Options::default()
         };
         let sandbox = Sandbox::open(options).unwrap();
@@ -123,6 +127,7 @@ impl World {
             books: Mutex::default(),
             queue: Mutex::new(Queue::new(settings)),
             outside: Mutex::default(),
+            uploading: Mutex::default(),
             was_read: AtomicBool::new(false),
             moved: Notify::new(),
         }
@@ -136,12 +141,19 @@ impl World {
         self.queue.lock().unwrap()
     }
 
+    pub(crate) fn uploading(&self) -> MutexGuard<'_, Uploading> {
+        self.uploading.lock().unwrap()
+    }
+
     pub(crate) fn outside(&self) -> MutexGuard<'_, Outside> {
         self.outside.lock().unwrap()
     }
 
     /// Gives a request to m3ter, and enters in the books what it took.
     pub(crate) async fn submit(&self, request: Request<Bytes>) -> Response<Bytes> {
+        if courier::is_file(&request) {
+            return courier::arrive(self, request).await;
+        }
         let trace = request.headers().get("traceparent").and_then(|value| value.to_str().ok()).map(str::to_owned);
         let body = request.body().clone();
         let answer = (self.router)(request).await;
@@ -171,6 +183,9 @@ impl World {
         let pool = Pool::default();
         let mut actors: Vec<LocalBoxFuture<'_, ()>> =
             vec![Box::pin(self.produce()), Box::pin(self.act()), Box::pin(self.arrive_late()), Box::pin(keep_watching(self))];
+        if self.goods.file.is_some() {
+            actors.push(Box::pin(keep_uploading(self)));
+        }
         for number in 0..plan.pollers {
             actors.push(Box::pin(poll(self, &pool, number)));
         }
@@ -267,7 +282,8 @@ impl World {
         let outside = self.outside();
         let is_sent = outside.sent == self.goods.sendings.len();
         let is_quiet = outside.running == 0 && outside.late.is_empty() && !self.nature.is_faulty();
-        is_sent && is_quiet && self.queue().left() == 0
+        let is_uploaded = self.goods.file.is_none() || self.uploading().ended.is_some();
+        is_sent && is_quiet && is_uploaded && self.queue().left() == 0
     }
 
     /// Whether what is still in the queue can only leave it when it is exhausted: nothing m3ter accepts is in it.

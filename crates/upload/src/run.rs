@@ -203,6 +203,10 @@ impl<'m> Run<'m> {
 
     async fn go_on(mut self) -> Result<(Ended, State), UploadError> {
         let mut poll = POLL_LEAST;
+        if self.state().is_over() {
+            // The run that ended it may not have come to this.
+            self.clear().await;
+        }
         while !self.state().is_over() {
             let next = if self.left() < STEP_LEAST || !self.state().prepared { Next::End } else { self.step().await? };
             let after = match next {
