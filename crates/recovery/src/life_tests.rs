@@ -310,13 +310,13 @@ fn without_an_answer_it_is_on_the_queue_and_without_a_trace_it_is_not_found() {
 
 #[test]
 fn what_went_in_a_file_is_followed_by_its_upload() {
-    let upload = Some(LineOrigin { kind: "upload".into(), of: "up-1".into() });
-    let sent = Line { origin: upload.clone(), message_id: "up-1".into(), queued_at: None, ..line(NOW_MS, "unknown", 1) };
-    check(&[sent.clone()], &[], Place::Unanswered, &["in a file", "--resume up-1"]);
+    let upload = LineOrigin { kind: "upload".into(), of: "up-1".into() };
+    // An upload is no entry that it came from.
+    assert_eq!(upload.entry(), None);
+    let sent = Line { origin: Some(upload), message_id: "up-1".into(), queued_at: None, ..line(NOW_MS, "unknown", 1) };
+    check(std::slice::from_ref(&sent), &[], Place::Unanswered, &["in a file", "--resume up-1"]);
     let processed = Line { sent_at: NOW_MS + 9, answer: LedgerAnswer::Accepted, ..sent.clone() };
     let story = check(&[sent, processed], &[], Place::Ingested, &["m3ter accepted it"]);
     let in_file = |event: &Event| matches!(&event.what, What::Unanswered(sent) | What::Accepted(sent) if sent.in_file);
     assert!(story.events.len() == 2 && story.events.iter().all(in_file), "{:?}", story.events);
-    // An upload is no entry that it came from.
-    assert_eq!(upload.unwrap().entry(), None);
 }
