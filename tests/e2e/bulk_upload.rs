@@ -219,10 +219,10 @@ async fn a_file_of_100_mib_takes_less_memory_than_it_has_bytes() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_gone_is_done_with() {
+async fn a_file_that_is_gone_is_done_with_and_counts_as_failed() {
     let mut desk = Desk::start().await;
     let gone = desk.deliver(&told("\"0123\"")).await;
-    assert_eq!((gone.stays, gone.line["UploadsFailed"].as_u64(), desk.report()), (false, Some(0), None));
+    assert_eq!((gone.stays, gone.line["UploadsFailed"].as_u64(), desk.report()), (false, Some(1), None));
 }
 
 #[tokio::test]
