@@ -129,7 +129,7 @@ def test_an_existing_queue_is_read_braked_watched_and_named_where_the_own_one_wo
     watched = [
         metric for alarm in stack.alarms(theirs).values() for metric in stack.watched(alarm) if metric.namespace == "AWS/SQS"
     ]
-    assert len(watched) == 7
+    assert len(watched) == 8
     assert [metric.dimensions["QueueName"] for metric in watched].count(name) == 4
     assert properties(theirs, "Dashboard")["DashboardBody"]["Fn::Sub"][1]["QueueName"] == name
 
