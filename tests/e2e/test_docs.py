@@ -1,4 +1,4 @@
-"""What the documents name is there: files behind links, make's targets, the commands of `usage-relay` and their flags."""
+"""What the documents name is there: files, places behind links, make's targets, the commands of `usage-relay` and their flags."""
 
 import re
 import subprocess
@@ -20,6 +20,10 @@ TARGETS = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), r
     "bulk-upload",
 }
 LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)\s]*)?\)")
+ANCHOR = re.compile(r"\]\(([^)#:\s]*)#([^)\s]+)\)")
+"""A place in a document: this one, where no file stands before it."""
+PLACE = re.compile(r"`((?:crates|functions|infra|tests|docs)/[\w./-]+)`")
+"""A path of the repository, as it stands in a sentence."""
 MADE = re.compile(r"(?:^|`)make (?:-s )?([a-z][a-z-]*)", re.MULTILINE)
 COMMAND = re.compile(r"(?:^|`)usage-relay ([a-z][a-z-]*)", re.MULTILINE)
 
@@ -30,6 +34,13 @@ SPAN = re.compile(r"`([^`\n]*)`")
 FLAG = re.compile(r"(?:^|[\s\[])(--[a-z][a-z0-9-]*)")
 OF_OTHERS = {"--endpoint-url", "--locked", "--metadata-directive"}
 """Flags of other programs that stand alone in a sentence."""
+
+
+def _places(document: Path, file: str) -> set[str]:
+    """The anchors that headings make in `file`, as `document` names it."""
+    text = (ROOT / (document.parent / file if file else document)).read_text()
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.replace("`", "").lower()).replace(" ", "-") for title in titles}
 
 
 def _help(*words: str) -> str:
@@ -96,6 +107,8 @@ def test_every_flag_in_a_document_is_one_of_its_command(document: Path, helps: d
 def test_what_a_document_names_exists(document: Path, commands: set[str]) -> None:
     text = (ROOT / document).read_text()
     missing = [link for link in LINK.findall(text) if not (ROOT / document.parent / link).exists()]
+    missing += [place for place in PLACE.findall(text) if not (ROOT / place).exists()]
+    missing += [f"{file}#{place}" for file, place in ANCHOR.findall(text) if place not in _places(document, file)]
     missing += [f"make {target}" for target in MADE.findall(text) if target not in TARGETS]
     missing += [f"usage-relay {command}" for command in COMMAND.findall(text) if command not in commands]
     assert missing == []
@@ -104,6 +117,10 @@ def test_what_a_document_names_exists(document: Path, commands: set[str]) -> Non
 def test_the_check_finds_names_in_the_documents(commands: set[str]) -> None:
     readme = (ROOT / "README.md").read_text()
     assert {"docs/ARCHITECTURE.md", "tests/bench/README.md"} <= set(LINK.findall(readme))
+    assert ("docs/OPERATING.md", "the-dashboard") in ANCHOR.findall(readme) and "the-dashboard" in _places(
+        Path(), "docs/OPERATING.md"
+    )
+    assert "crates/upload" in PLACE.findall((ROOT / "docs" / "ARCHITECTURE.md").read_text())
     assert {"demo", "deploy"} <= set(MADE.findall(readme)) <= TARGETS
     assert {"send", "explain", "doctor"} <= set(COMMAND.findall(readme)) <= commands
 
